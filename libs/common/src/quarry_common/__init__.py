@@ -1,0 +1,1 @@
+"""What every Quarry service shares."""

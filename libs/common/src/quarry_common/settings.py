@@ -1,0 +1,137 @@
+"""Typed settings, read from the environment and validated at start.
+
+Every setting is an environment variable of its field's name in capitals; `NAME_FILE` may name a file that
+holds the value instead (for secrets). Each subsystem declares its own small `Settings` subclass; a service's
+settings combine them by inheritance.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import pydantic
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from quarry_common.errors import QuarryError
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
+
+
+class SettingsError(QuarryError):
+    """One or more settings are missing or wrong."""
+
+    code = "settings_invalid"
+    title = "The settings are not valid"
+    advice = "Correct the environment variables named above; docs/configuration.md lists them all."
+
+
+class Settings(BaseSettings):
+    """Base of all settings: frozen, strict about values, blind to unknown variables."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class NatsSettings(Settings):
+    """Where the message bus is."""
+
+    nats_url: str = Field("nats://127.0.0.1:4222", description="NATS servers, separated by commas.")
+    nats_replicas: Annotated[int, Field(ge=1, le=5)] = Field(
+        1, description="Replicas of each JetStream stream; 3 on a cluster of three."
+    )
+
+
+class PostgresSettings(Settings):
+    """Where the database is, as one service's own role."""
+
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://127.0.0.1:5432/quarry"), description="Postgres DSN of this service's role."
+    )
+    database_pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
+        10, description="Connections that one process may hold."
+    )
+
+
+class RedisSettings(Settings):
+    """Where the cache is."""
+
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis DSN.")
+
+
+class QdrantSettings(Settings):
+    """Where the vector index is and how it is built."""
+
+    qdrant_url: str = Field("http://127.0.0.1:6333", description="Qdrant's REST address.")
+    qdrant_api_key: SecretStr = Field(SecretStr(""), description="Qdrant's API key, if it asks for one.")
+    hnsw_m: Annotated[int, Field(ge=4, le=128)] = Field(16, description="HNSW edges within each tenant.")
+    hnsw_ef_construct: Annotated[int, Field(ge=8, le=2000)] = Field(200, description="HNSW build beam.")
+    hnsw_ef_search: Annotated[int, Field(ge=8, le=2000)] = Field(100, description="HNSW search beam.")
+
+
+class BlobSettings(Settings):
+    """Where files and extracted texts are kept."""
+
+    blob_url: str = Field("file:var/blobs", description="Blob store: `file:PATH` or `s3://BUCKET/PREFIX`.")
+
+
+class TelemetrySettings(Settings):
+    """Traces, metrics and logs."""
+
+    telemetry_enabled: bool = Field(False, description="Whether traces are exported.")
+    otlp_endpoint: str = Field(
+        "http://localhost:4317", description="OTLP receiver: gRPC; HTTP when the port is 4318."
+    )
+    sampling_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="Share of new traces that are sampled."
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    instance_id: str = Field("", description="Name of this process in telemetry; host and pid by default.")
+    region: str = Field("", description="Region, as a resource attribute.")
+    cluster: str = Field("", description="Cluster, as a resource attribute.")
+
+
+class ProcessSettings(TelemetrySettings):
+    """What every process needs."""
+
+    ops_host: str = Field("127.0.0.1", description="Address of /livez, /readyz and /metrics.")
+    ops_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="Port of /livez, /readyz and /metrics; 0 takes a free one."
+    )
+    shutdown_grace_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        20.0, description="Time that a stopping process has to finish what it is doing."
+    )
+
+
+def load(kind: type[SettingsT], environ: Mapping[str, str] | None = None) -> SettingsT:
+    """Return the settings of `kind` from `environ` (the process's own by default).
+
+    Raises `SettingsError` that names every variable that is wrong, what it holds and what it may hold.
+    """
+    values = dict(os.environ if environ is None else environ)
+    given: dict[str, str] = {}
+    for name in kind.model_fields:
+        variable = name.upper()
+        if values.get(variable):
+            given[name] = values[variable]
+        elif path := values.get(f"{variable}_FILE"):
+            given[name] = _read_secret(variable, path)
+    try:
+        return kind.model_validate(given)
+    except pydantic.ValidationError as error:
+        raise SettingsError("; ".join(_sentence(kind, item) for item in error.errors())) from None
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}_FILE names {path}, which cannot be read: {error.strerror}") from None
+
+
+def _sentence(kind: type[Settings], item: object) -> str:
+    assert isinstance(item, dict)  # noqa: S101 - the shape of pydantic's error list
+    name = str(item["loc"][0])
+    field = kind.model_fields.get(name)
+    shown = "" if field is None or field.annotation is SecretStr else f" (it is {item.get('input')!r})"
+    return f"{name.upper()}: {str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}{shown}"
