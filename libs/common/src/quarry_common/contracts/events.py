@@ -1,0 +1,233 @@
+"""Events: CloudEvents 1.0 in structured JSON. They carry what a subscriber needs, never document text."""
+
+from datetime import UTC, datetime
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from quarry_common.contracts import subjects
+from quarry_common.contracts.tenancy import PLATFORM_TENANT
+from quarry_common.errors import ErrorData
+from quarry_common.ids import new_id
+
+
+class EventData(msgspec.Struct, frozen=True):
+    """Base of what an event tells; `type` is `<entity>.<verb>`, `subject_id` names the thing it is about."""
+
+    type: ClassVar[str]
+
+    @property
+    def subject_id(self) -> str:
+        """The id of the thing that the event is about; events of one thing keep their order."""
+        raise AssertionError(f"{type(self).__name__} does not say what it is about")
+
+
+class DocumentUploaded(EventData, frozen=True):
+    """A version of a document is stored durably and will be indexed."""
+
+    type: ClassVar[str] = "document.uploaded"
+    document_id: UUID
+    job_id: UUID
+    collection: str
+    external_id: str | None
+    version: int
+    title: str
+    size_bytes: int
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.document_id)
+
+
+class DocumentIndexed(EventData, frozen=True):
+    """A document can be found for the first time."""
+
+    type: ClassVar[str] = "document.indexed"
+    document_id: UUID
+    job_id: UUID
+    collection: str
+    external_id: str | None
+    version: int
+    chunk_count: int
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.document_id)
+
+
+class DocumentUpdated(DocumentIndexed, frozen=True):
+    """A new version of a document has taken the place of the one before."""
+
+    type: ClassVar[str] = "document.updated"
+
+
+class DocumentIndexingFailed(EventData, frozen=True):
+    """A version of a document could not be indexed; what was found before is found still."""
+
+    type: ClassVar[str] = "document.indexing_failed"
+    document_id: UUID
+    job_id: UUID
+    collection: str
+    external_id: str | None
+    version: int
+    error: ErrorData
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.document_id)
+
+
+class DocumentDeleted(EventData, frozen=True):
+    """A document cannot be found any more."""
+
+    type: ClassVar[str] = "document.deleted"
+    document_id: UUID
+    collection: str
+    external_id: str | None
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.document_id)
+
+
+class _JobEvent(EventData, frozen=True):
+    job_id: UUID
+    document_id: UUID
+    collection: str
+    attempt: int
+
+    @property
+    def subject_id(self) -> str:
+        return str(self.job_id)
+
+
+class JobStarted(_JobEvent, frozen=True):
+    """A worker has taken the job."""
+
+    type: ClassVar[str] = "job.started"
+
+
+class JobCompleted(_JobEvent, frozen=True):
+    """The job has done its work."""
+
+    type: ClassVar[str] = "job.completed"
+    chunk_count: int
+
+
+class JobFailed(_JobEvent, frozen=True):
+    """The job has ended without success."""
+
+    type: ClassVar[str] = "job.failed"
+    error: ErrorData
+
+
+class JobCancelled(_JobEvent, frozen=True):
+    """The job was stopped, because its document was deleted or replaced, or because somebody asked."""
+
+    type: ClassVar[str] = "job.cancelled"
+
+
+class CollectionDeleted(EventData, frozen=True):
+    """A collection and everything in it cannot be found any more."""
+
+    type: ClassVar[str] = "collection.deleted"
+    collection: str
+    documents: int
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return self.collection
+
+
+class TenantCreated(EventData, frozen=True):
+    """There is a new tenant."""
+
+    type: ClassVar[str] = "tenant.created"
+    tenant_id: UUID
+    slug: str
+    name: str
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.tenant_id)
+
+
+class ApiKeyCreated(EventData, frozen=True):
+    """There is a new key."""
+
+    type: ClassVar[str] = "api_key.created"
+    key_id: UUID
+    name: str
+    scopes: list[str]
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.key_id)
+
+
+class ApiKeyRevoked(EventData, frozen=True):
+    """A key is refused from now on."""
+
+    type: ClassVar[str] = "api_key.revoked"
+    key_id: UUID
+    name: str
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.key_id)
+
+
+EVENT_TYPES: dict[str, type[EventData]] = {
+    kind.type: kind
+    for kind in (
+        DocumentUploaded, DocumentIndexed, DocumentUpdated, DocumentIndexingFailed, DocumentDeleted,
+        JobStarted, JobCompleted, JobFailed, JobCancelled, CollectionDeleted,
+        TenantCreated, ApiKeyCreated, ApiKeyRevoked,
+    )
+}  # fmt: skip
+"""Every type of event, by its name."""
+
+
+class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The envelope, as CloudEvents 1.0 names its attributes; extension attributes carry tenant and trace."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    tenantid: str
+    data: msgspec.Raw
+    specversion: str
+    datacontenttype: str
+    traceparent: str = ""
+
+
+def envelope(data: EventData, *, source: str, tenant_id: UUID | None, traceparent: str = "") -> CloudEvent:
+    """Wrap `data` for sending; `source` is the service that it comes from."""
+    return CloudEvent(
+        id=str(new_id()),
+        source=f"/quarry/{source}",
+        type=data.type,
+        subject=data.subject_id,
+        time=datetime.now(UTC),
+        tenantid=str(tenant_id or PLATFORM_TENANT),
+        data=msgspec.Raw(msgspec.json.encode(data)),
+        specversion="1.0",
+        datacontenttype="application/json",
+        traceparent=traceparent,
+    )
+
+
+def subject_of(event: CloudEvent) -> str:
+    """Return the NATS subject of `event`."""
+    return subjects.event(UUID(event.tenantid), event.type)
+
+
+def decode_data(event: CloudEvent) -> EventData:
+    """Return what `event` tells, in its own type. Raises `msgspec.ValidationError` for an unknown one."""
+    kind = EVENT_TYPES.get(event.type)
+    if kind is None:
+        raise msgspec.ValidationError(f"unknown event type {event.type}")
+    return msgspec.json.decode(event.data, type=kind)
