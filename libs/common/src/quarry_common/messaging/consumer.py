@@ -1,0 +1,169 @@
+"""Durable consumers of commands and events, through FastStream.
+
+Every message is settled: done → ack, after the handler's commit; transient error → nak with a growing,
+jittered delay; permanent error, or the last attempt → dead letter, then ack. Handlers are idempotent.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.annotations import NatsMessage as AnnotatedMessage
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from prometheus_client import Counter
+
+from quarry_common.contracts import subjects
+from quarry_common.contracts.streams import Consumer
+from quarry_common.errors import ErrorData, error_data
+from quarry_common.telemetry import tracing
+
+log = logging.getLogger(__name__)
+
+BATCH = 16
+FETCH_SECONDS = 5.0
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 60.0
+PUBLISH_SECONDS = 5.0
+
+CONSUMED = Counter(
+    "quarry_messages_total", "Messages settled by a durable consumer.", ("consumer", "outcome")
+)
+
+Handler = Callable[["Delivery"], Awaitable[None]]
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A message as a handler sees it."""
+
+    subject: str
+    body: bytes
+    attempt: int
+    """1 the first time."""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message that could not be processed, kept with the reason and replayable to its subject."""
+
+    subject: str
+    body: bytes
+    consumer: str
+    attempts: int
+    error: ErrorData
+    traceparent: str = ""
+
+
+class PermanentError(Exception):
+    """Raised by a handler for a message that no further attempt can help."""
+
+
+def delay_seconds(attempt: int) -> float:
+    """Return how long to wait after a failure: doubling, at most a minute, jittered by half."""
+    full = min(FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1), LONGEST_DELAY_SECONDS)
+    return full * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+
+
+class DurableConsumer:
+    """Runs one handler on the messages of one durable consumer."""
+
+    def __init__(self, broker: NatsBroker, consumer: Consumer, handler: Handler) -> None:
+        self._broker = broker
+        self._consumer = consumer
+        self._handler = handler
+        self._jetstream: JetStreamContext | None = None
+        subscriber = broker.subscriber(
+            consumer.filter_subject,
+            stream=JStream(consumer.stream, declare=False),
+            durable=consumer.name,
+            pull_sub=PullSub(batch_size=BATCH, timeout=FETCH_SECONDS),
+            ack_policy=AckPolicy.MANUAL,
+        )
+        subscriber(self._receive)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Consume until `stopping` is set; what is in hand is finished."""
+        await self._broker.start()
+        self._jetstream = self._broker.connection.jetstream(timeout=PUBLISH_SECONDS)
+        try:
+            await stopping.wait()
+        finally:
+            await self._broker.stop()
+
+    async def _receive(self, message: AnnotatedMessage) -> None:
+        raw = _raw(message)
+        attempt = raw.metadata.num_delivered or 1
+        headers = raw.headers or {}
+        with tracing.span(
+            f"{self._consumer.name} process",
+            kind=tracing.CONSUMER,
+            # The first attempt belongs to the sender's trace; later ones stand apart and point to it.
+            headers=headers if attempt == 1 else None,
+            links=tracing.link_to(headers.get("traceparent", "")) if attempt > 1 else (),
+            attributes={"messaging.system": "nats", "messaging.destination.name": raw.subject},
+        ):
+            outcome = await self._settle(raw, attempt)
+        CONSUMED.labels(self._consumer.name, outcome).inc()
+
+    async def _settle(self, raw: Msg, attempt: int) -> str:
+        beat = asyncio.create_task(self._stay_alive(raw))
+        try:
+            await self._handler(Delivery(raw.subject, raw.data, attempt))
+        except Exception as error:
+            permanent = isinstance(error, PermanentError | msgspec.ValidationError | msgspec.DecodeError)
+            log.warning(
+                "%s: attempt %d on %s failed", self._consumer.name, attempt, raw.subject, exc_info=error
+            )
+            if not permanent and attempt < self._consumer.max_deliver:
+                await raw.nak(delay=delay_seconds(attempt))
+                return "retried"
+            return await self._bury(raw, attempt, error)
+        finally:
+            beat.cancel()
+        await raw.ack()
+        return "done"
+
+    async def _bury(self, raw: Msg, attempt: int, error: Exception) -> str:
+        data = error_data(error)
+        if isinstance(error, PermanentError | msgspec.MsgspecError):
+            data = msgspec.structs.replace(data, code="message_rejected", detail=str(error))
+        letter = DeadLetter(
+            subject=raw.subject,
+            body=raw.data,
+            consumer=self._consumer.name,
+            attempts=attempt,
+            error=data,
+            traceparent=(raw.headers or {}).get("traceparent", ""),
+        )
+        subject = subjects.dead_letter(
+            self._consumer.service, subjects.tenant_of(raw.subject), self._consumer.name
+        )
+        assert self._jetstream is not None  # noqa: S101 - set before the first message can come
+        try:
+            await self._jetstream.publish(
+                subject,
+                msgspec.json.encode(letter),
+                headers={"Nats-Msg-Id": f"{self._consumer.name}:{raw.metadata.sequence.stream}"},
+            )
+        except (NatsError, TimeoutError, OSError):
+            # It is kept where it is until the dead letter can be written.
+            await raw.nak(delay=LONGEST_DELAY_SECONDS)
+            return "retried"
+        await raw.ack()
+        return "dead_letter"
+
+    async def _stay_alive(self, raw: Msg) -> None:
+        while True:
+            await asyncio.sleep(self._consumer.ack_wait_seconds / 2)
+            await raw.in_progress()
+
+
+def _raw(message: NatsMessage) -> Msg:
+    raw = message.raw_message
+    if not isinstance(raw, Msg):
+        raise TypeError("a pull consumer without batches delivers single messages")
+    return raw

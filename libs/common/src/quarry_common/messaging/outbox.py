@@ -1,0 +1,226 @@
+"""The outbox: a state change and its messages are one transaction, so that neither is without the other.
+
+One relay per service at a time (an advisory lock) is woken by NOTIFY, publishes the messages of each
+aggregate in order and marks them once JetStream has acknowledged them. A crash between the two publishes
+again under the same `Nats-Msg-Id`; consumers are idempotent besides. Published rows are kept for 72 hours.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from prometheus_client import Counter, Gauge
+
+from quarry_common.contracts import subjects
+from quarry_common.contracts.commands import Command
+from quarry_common.contracts.events import EventData, envelope, subject_of
+from quarry_common.errors import QuarryError, UnavailableError
+from quarry_common.ids import new_id
+from quarry_common.postgres.pool import Connection, Database
+from quarry_common.telemetry import tracing
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS: Traversable = files("quarry_common.messaging") / "migrations"
+"""The outbox table, for the schema of each service that has one."""
+
+BATCH = 500
+PUBLISH_CONCURRENCY = 64
+PUBLISH_SECONDS = 5.0
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 2.0
+KEEP_HOURS = 72
+CLEAN_SECONDS = 600.0
+
+PUBLISHED = Counter("quarry_outbox_published_total", "Messages that JetStream acknowledged.")
+LAG = Gauge("quarry_outbox_lag_seconds", "Age of the oldest message that waits to be published.")
+WAITING = Gauge("quarry_outbox_waiting", "Messages that wait to be published, at most one batch.")
+
+_INSERT = """
+WITH added AS (
+    INSERT INTO outbox (tenant_id, message_id, subject, aggregate, body, traceparent)
+    VALUES ($1, $2, $3, $4, $5, $6) RETURNING 1)
+SELECT pg_notify($7, '') FROM added
+"""
+
+
+async def publish_event(connection: Connection, data: EventData, *, service: str, tenant_id: UUID) -> None:
+    """Write `data` to the outbox, in the transaction of the change that it tells of."""
+    trace = tracing.traceparent()
+    event = envelope(data, source=service, tenant_id=tenant_id, traceparent=trace)
+    row = (tenant_id, UUID(event.id), subject_of(event), data.subject_id, msgspec.json.encode(event), trace)
+    await connection.execute(_INSERT, *row, channel(service))
+
+
+async def publish_command(connection: Connection, command: Command, *, tenant_id: UUID) -> None:
+    """Write `command` to the outbox, in the transaction that made the work it tells of."""
+    message_id = new_id()
+    subject = subjects.command(command.service, tenant_id, command.verb)
+    body = msgspec.json.encode(command)
+    row = (tenant_id, message_id, subject, str(message_id), body, tracing.traceparent())
+    await connection.execute(_INSERT, *row, channel(command.service))
+
+
+def channel(service: str) -> str:
+    """Return the NOTIFY channel that wakes the relay of `service`."""
+    return f"outbox_{service}"
+
+
+class Relay:
+    """Publishes what stands in a service's outbox."""
+
+    def __init__(self, database: Database, connection: Client) -> None:
+        self._database = database
+        self._stream: JetStreamContext = connection.jetstream(timeout=PUBLISH_SECONDS)
+        self._woken = asyncio.Event()
+        self._slots = asyncio.Semaphore(PUBLISH_CONCURRENCY)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Relay until `stopping` is set; at any time one process of the service does it."""
+        while not stopping.is_set():
+            try:
+                await self._lead(stopping)
+            except (QuarryError, asyncpg.PostgresError, OSError) as error:
+                log.warning("outbox relay: %s; trying again", error)
+            await _wait(stopping, RETRY_SECONDS)
+
+    async def _lead(self, stopping: asyncio.Event) -> None:
+        async with self._database.session() as session:
+            key = f"outbox:{self._database.service}"
+            if not await session.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key):
+                return
+            name = channel(self._database.service)
+            await session.add_listener(name, self._wake)
+            try:
+                await self._relay(session, stopping)
+            finally:
+                if not session.is_closed():
+                    await session.remove_listener(name, self._wake)
+                    await session.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", key)
+
+    def _wake(self, *_: object) -> None:
+        self._woken.set()
+
+    async def _relay(self, session: Connection, stopping: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        clean_at = loop.time()
+        while not stopping.is_set():
+            self._woken.clear()
+            if session.is_closed():
+                raise UnavailableError("the connection that holds the relay's lock is gone")
+            while await self.publish_batch() == BATCH and not stopping.is_set():
+                pass
+            if loop.time() >= clean_at:
+                await self._clean()
+                clean_at = loop.time() + CLEAN_SECONDS
+            await _first(self._woken, stopping, POLL_SECONDS)
+
+    async def publish_batch(self) -> int:
+        """Publish the oldest messages that wait and mark those acknowledged; return how many waited.
+
+        Raises `UnavailableError` when JetStream did not acknowledge all of them.
+        """
+        rows = await self._waiting()
+        WAITING.set(len(rows))
+        LAG.set(
+            (datetime.now(rows[0]["created_at"].tzinfo) - rows[0]["created_at"]).total_seconds()
+            if rows
+            else 0
+        )
+        if not rows:
+            return 0
+        by_aggregate: dict[str, list[asyncpg.Record]] = defaultdict(list)
+        for row in rows:
+            by_aggregate[row["aggregate"]].append(row)
+        done = await asyncio.gather(*(self._publish(group) for group in by_aggregate.values()))
+        acknowledged = [identity for group in done for identity in group]
+        if acknowledged:
+            await self._mark(acknowledged)
+            PUBLISHED.inc(len(acknowledged))
+        if len(acknowledged) < len(rows):
+            raise UnavailableError(f"JetStream did not take {len(rows) - len(acknowledged)} messages")
+        return len(rows)
+
+    async def _publish(self, rows: Sequence[asyncpg.Record]) -> list[int]:
+        acknowledged = []
+        for row in rows:
+            headers = {"Nats-Msg-Id": str(row["message_id"])}
+            if row["traceparent"]:
+                headers["traceparent"] = row["traceparent"]
+            try:
+                async with self._slots:
+                    await self._stream.publish(
+                        row["subject"], row["body"], timeout=PUBLISH_SECONDS, headers=headers
+                    )
+            except (NatsError, OSError, TimeoutError) as error:
+                log.warning("outbox: %s was not acknowledged: %s", row["subject"], type(error).__name__)
+                break
+            acknowledged.append(row["id"])
+        return acknowledged
+
+    async def _waiting(self) -> list[asyncpg.Record]:
+        async with self._database.worker_transaction() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(
+                """
+                SELECT id, message_id, subject, aggregate, body, traceparent, created_at
+                FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1
+                """,
+                BATCH,
+            )
+            return rows
+
+    async def _mark(self, ids: Sequence[int]) -> None:
+        async with self._database.worker_transaction() as connection:
+            await connection.execute(
+                "UPDATE outbox SET published_at = now() WHERE id = ANY($1::bigint[])", ids
+            )
+
+    async def _clean(self) -> None:
+        async with self._database.worker_transaction() as connection:
+            await connection.execute(
+                "DELETE FROM outbox WHERE published_at < now() - make_interval(hours => $1)", KEEP_HOURS
+            )
+
+    async def republish(self, first: datetime, last: datetime) -> int:
+        """Mark what was published between the two times as waiting again, under new ids; return how many.
+
+        Consumers see these messages once more: their effects are idempotent by their natural keys.
+        """
+        async with self._database.worker_transaction() as connection:
+            rows = await connection.fetch(
+                """
+                    UPDATE outbox SET published_at = NULL, message_id = gen_random_uuid()
+                    WHERE published_at BETWEEN $1 AND $2 RETURNING id
+                    """,
+                first,
+                last,
+            )
+        self._woken.set()
+        return len(rows)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    waits = {asyncio.create_task(one.wait()), asyncio.create_task(other.wait())}
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

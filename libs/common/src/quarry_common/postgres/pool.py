@@ -1,0 +1,110 @@
+"""A service's connections. Every statement runs inside a tenant's transaction or says aloud why not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from quarry_common.errors import DeadlineExceededError, UnavailableError
+from quarry_common.settings import PostgresSettings
+
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
+
+ACQUIRE_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+
+_LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the loss of the database, and only that, into an error that callers may retry."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise DeadlineExceededError("The database did not answer in time.", retry_after_seconds=2) from error
+    except _LOST as error:
+        raise UnavailableError("The database cannot be reached.", retry_after_seconds=2) from error
+
+
+class Database:
+    """The connections of one service to its own schema."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", service: str) -> None:
+        self._pool = pool
+        self.service = service
+        self.worker_role = f"quarry_{service}_worker"
+
+    @asynccontextmanager
+    async def tenant_transaction(self, tenant_id: UUID) -> AsyncIterator[Connection]:
+        """A transaction that sees and writes the rows of `tenant_id` alone.
+
+        Raises `UnavailableError` when the database cannot be reached; nothing was committed then, unless
+        the connection broke during the commit itself.
+        """
+        with translated():
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
+                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant_id))
+                yield connection
+
+    @asynccontextmanager
+    async def worker_transaction(self) -> AsyncIterator[Connection]:
+        """A transaction as the service's worker role, which crosses tenants where a policy names it."""
+        with translated():
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
+                await connection.execute("SELECT set_config('role', $1, true)", self.worker_role)
+                yield connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection outside any transaction, for LISTEN and advisory locks alone."""
+        with translated():
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                yield connection
+
+    async def check(self) -> None:
+        """Raise `UnavailableError` when the database does not answer."""
+        with translated():
+            async with asyncio.timeout(2), self._pool.acquire(timeout=2) as connection:
+                await connection.execute("SELECT 1")
+
+
+@asynccontextmanager
+async def connect_pool(settings: PostgresSettings, service: str) -> AsyncIterator[Database]:
+    """Connect as the role of `service`; its schema is the only one on the search path."""
+    with translated():
+        pool = await asyncpg.create_pool(
+            settings.database_url.get_secret_value(),
+            min_size=1,
+            max_size=settings.database_pool_size,
+            command_timeout=STATEMENT_SECONDS,
+            timeout=ACQUIRE_SECONDS,
+            # All settings are local to a transaction: there is nothing to reset, and it saves a round trip.
+            reset=_nothing_to_reset,
+            server_settings={"search_path": service, "application_name": f"quarry-{service}"},
+        )
+    try:
+        yield Database(pool, service)
+    finally:
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+async def _nothing_to_reset(_connection: object) -> None:
+    return None
