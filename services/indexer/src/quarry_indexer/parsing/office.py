@@ -1,0 +1,96 @@
+"""PDF, Office, OpenDocument, RTF, EPUB and Outlook files, by kreuzberg."""
+
+import re
+
+import kreuzberg
+
+from quarry_indexer.parsing.cleaning import clean_markdown
+from quarry_indexer.parsing.document import PageSpan
+from quarry_indexer.parsing.errors import (
+    CorruptDocumentError,
+    DocumentTooLargeError,
+    EncryptedDocumentError,
+    ParseError,
+    UnsupportedFormatError,
+)
+from quarry_indexer.parsing.extracted import Extracted, first_heading
+from quarry_indexer.parsing.formats import Format
+from quarry_indexer.parsing.pdf import assemble_pages
+
+_MARK = "quarry-page-break"
+_PAGE_MARK = re.compile(rf"\s*\[{_MARK}:(\d+)\]\s*")
+_METADATA = (
+    "authors", "created_by", "created_at", "modified_at", "modified_by", "subject", "keywords", "description",
+    "publisher", "rights", "identifier", "producer", "page_count", "slide_count", "sheet_names",
+    "from_email", "to_emails", "cc_emails", "organization",
+)  # fmt: skip
+
+
+def extract_binary(data: bytes, found: Format) -> Extracted:
+    """Return the text of a file in a binary format. Raises a `ParseError`."""
+    slides = found.doc_type == "pptx"
+    config = kreuzberg.ExtractionConfig(
+        use_cache=False,  # it would write into the working directory
+        output_format="markdown",
+        enable_quality_processing=False,
+        pages=kreuzberg.PageConfig(
+            extract_pages=True,
+            insert_page_markers=slides,
+            marker_format=f"\n\n[{_MARK}:{{page_num}}]\n\n",
+        ),
+        concurrency=kreuzberg.ConcurrencyConfig(max_threads=1),
+    )
+    try:
+        result = kreuzberg.extract_bytes_sync(data, found.media_type, config)
+    except kreuzberg.KreuzbergError as error:
+        raise _typed(error, found.doc_type) from None
+    facts = {str(name): value for name, value in dict(result.metadata).items()}
+    if found.doc_type == "pdf":
+        text, pages = assemble_pages([page["content"] for page in result.pages or ()], result.content)
+    elif slides:
+        text, pages = _split_slides(result.content)
+    else:
+        text, pages = clean_markdown(result.content), ()
+    title = facts.get("title") or (facts.get("subject") if found.doc_type == "msg" else None)
+    return Extracted(
+        text,
+        title=str(title) if title else first_heading(text),
+        pages=pages,
+        metadata={name: shown for name in _METADATA if (shown := _shown(facts.get(name)))},
+        language=str(facts["language"]) if facts.get("language") else None,
+    )
+
+
+def _shown(value: object) -> str:
+    """A metadata value as one line; lists joined, empty parts left out."""
+    if value is None:
+        return ""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return ", ".join(str(part).strip() for part in parts if str(part).strip())[:1000]
+
+
+def _split_slides(marked: str) -> tuple[str, tuple[PageSpan, ...]]:
+    """Take the slide marks out of the text and keep where they stood."""
+    pieces = _PAGE_MARK.split(marked)
+    texts = [clean_markdown(piece) for piece in pieces[::2]]
+    text, spans = texts[0], []
+    for number, content in zip(pieces[1::2], texts[1:], strict=True):
+        if not content:
+            continue
+        text += "\n\n" if text else ""
+        spans.append(PageSpan(int(number), len(text), len(text) + len(content)))
+        text += content
+    return text, tuple(spans)
+
+
+def _typed(error: kreuzberg.KreuzbergError, doc_type: str) -> ParseError:
+    said = str(error)
+    lowered = said.lower()
+    sentence = said.split(":", 1)[-1].strip()[:300]
+    if re.search(r"password|encrypt", lowered):
+        return EncryptedDocumentError(f"The {doc_type} file asks for a password.")
+    if isinstance(error, kreuzberg.ValidationError) or "unsupported" in lowered:
+        return UnsupportedFormatError(f"The {doc_type} file cannot be read: {sentence}")
+    if re.search(r"too large|exceed|zip bomb|limit", lowered):
+        return DocumentTooLargeError(f"The {doc_type} file unpacks to more than is allowed: {sentence}")
+    return CorruptDocumentError(f"The {doc_type} file is damaged: {sentence}")
