@@ -1,0 +1,151 @@
+"""Where files and extracted texts are kept: a local folder or an S3 bucket, by one small interface.
+
+Bodies are streamed in pieces of `PART_BYTES`, so memory does not grow with them. An upload that is aborted,
+by an error or by cancellation, leaves nothing behind.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import obstore
+from obstore.exceptions import BaseError as StoreError
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+from quarry_common.errors import NotFoundError, PayloadTooLargeError, UnavailableError
+from quarry_common.settings import BlobSettings, SettingsError
+
+PART_BYTES: Final = 8 << 20
+"""S3 refuses parts below 5 MiB; two of these are held at most for one upload."""
+PARTS_IN_FLIGHT: Final = 1
+LIST_PAGE: Final = 500
+MIB: Final = 1 << 20
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What was written."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    """In hex."""
+
+
+class BlobEntry(msgspec.Struct, frozen=True):
+    """A blob as a listing shows it."""
+
+    path: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class BlobStore:
+    """Puts, gets, lists and deletes blobs by their path, such as `tenants/<id>/uploads/<uuid>`."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def put_stream(self, path: str, chunks: AsyncIterable[bytes], *, max_bytes: int) -> Stored:
+        """Write `chunks` to `path` and return size and digest.
+
+        Raises `PayloadTooLargeError` beyond `max_bytes`, `UnavailableError` when the store fails, and
+        whatever `chunks` raises; then nothing is kept.
+        """
+        digest = hashlib.sha256()
+        size_bytes = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size_bytes
+            async for chunk in chunks:
+                size_bytes += len(chunk)
+                if size_bytes > max_bytes:
+                    raise PayloadTooLargeError(f"The file is larger than {max_bytes / MIB:g} MiB.")
+                digest.update(chunk)
+                yield chunk
+
+        with _failures(path):
+            await obstore.put_async(
+                self._store, path, counted(), chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT
+            )
+        return Stored(path, size_bytes, digest.hexdigest())
+
+    async def put_text(self, path: str, text: str) -> Stored:
+        """Write `text` as UTF-8 to `path`. Raises `UnavailableError` when the store fails."""
+        body = text.encode()
+        with _failures(path):
+            await obstore.put_async(self._store, path, body, use_multipart=False)
+        return Stored(path, len(body), hashlib.sha256(body).hexdigest())
+
+    async def get_text(self, path: str) -> str:
+        """Return the UTF-8 text at `path`. Raises `NotFoundError` or `UnavailableError`."""
+        with _failures(path):
+            found = await obstore.get_async(self._store, path)
+            return bytes(await found.bytes_async()).decode()
+
+    async def fetch(self, path: str, destination: Path) -> int:
+        """Copy the blob at `path` into the file `destination`; return its size in bytes.
+
+        Raises `NotFoundError` or `UnavailableError`; a partial file is removed.
+        """
+        size_bytes = 0
+        file = await asyncio.to_thread(destination.open, "wb")
+        try:
+            with _failures(path):
+                found = await obstore.get_async(self._store, path)
+                async for chunk in found.stream(min_chunk_size=MIB):
+                    await asyncio.to_thread(file.write, chunk)
+                    size_bytes += len(chunk)
+        except BaseException:
+            file.close()
+            destination.unlink(missing_ok=True)  # noqa: ASYNC240 - must happen even while cancelled
+            raise
+        await asyncio.to_thread(file.close)
+        return size_bytes
+
+    async def delete(self, path: str) -> None:
+        """Remove the blob at `path`; one that is missing is fine. Raises `UnavailableError`."""
+        try:
+            with _failures(path):
+                await obstore.delete_async(self._store, path)
+        except NotFoundError:
+            return
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobEntry]:
+        """Yield every blob below the folder `prefix`, in no order. Raises `UnavailableError`."""
+        with _failures(prefix):
+            async for page in obstore.list(self._store, prefix, chunk_size=LIST_PAGE):
+                for item in page:
+                    yield BlobEntry(item["path"], item["size"], item["last_modified"])
+
+
+def open_store(settings: BlobSettings) -> BlobStore:
+    """Return the store of `BLOB_URL`; a local folder is made when it is missing.
+
+    S3 takes its credentials, region and endpoint from the usual `AWS_*` variables. Raises `SettingsError`.
+    """
+    url = urlsplit(settings.blob_url)
+    if url.scheme == "file":
+        folder = Path(unquote(url.path)).expanduser()
+        try:
+            return BlobStore(LocalStore(prefix=folder.absolute(), mkdir=True))
+        except (OSError, StoreError) as error:
+            raise SettingsError(f"BLOB_URL: the folder {folder} cannot be used") from error
+    if url.scheme == "s3" and url.netloc:
+        return BlobStore(S3Store(bucket=url.netloc, prefix=url.path.strip("/") or None))
+    raise SettingsError(f"BLOB_URL: must be file:PATH or s3://BUCKET/PREFIX (it is {settings.blob_url!r})")
+
+
+@contextmanager
+def _failures(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFoundError(f"There is no blob at {path}.") from error
+    except (StoreError, OSError) as error:
+        raise UnavailableError("The blob store cannot be used.", retry_after_seconds=5) from error
