@@ -1,0 +1,159 @@
+"""One collection: a shard of the engine library, its settings, and its writes in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import qdrant_edge as edge
+
+from quarry_local.vector_engine.edge import call
+from quarry_local.vector_engine.errors import BusyError, NotFoundError
+from quarry_local.vector_engine.schemas import edge_config, vector_schema
+from quarry_local.vector_engine.updates import PIECE, ByFilter, Step
+from quarry_local.vector_engine.wire.collections import CreateCollection
+
+MAX_WAITING_WRITES = 64
+FLUSH_AFTER_OPERATIONS = 20
+"""Operations (of at most `PIECE` points) after which the log is folded into the segments: more would make the
+next start, and the flush itself, long."""
+
+MANIFEST = "collection.json"
+SHARD = "shard"
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What is written beside the shard; a folder without it is a creation that did not finish."""
+
+    name: str
+    created_at: datetime
+    settings: CreateCollection
+
+
+class Collection:
+    """An open collection. Reads may run between the steps of a write; writes wait for each other."""
+
+    def __init__(self, folder: Path, manifest: Manifest, shard: edge.EdgeShard) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.shard = shard
+        self.vectors = vector_schema(manifest.settings)
+        self.unflushed = 0
+        self.operations = 0
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+        self._open = True
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self.manifest.name
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Hold the collection's turn to write; raises `BusyError` when too many wait for it."""
+        if self._waiting >= MAX_WAITING_WRITES:
+            raise BusyError(
+                f"{MAX_WAITING_WRITES} writes to `{self.name}` are waiting already; send fewer at a time"
+            )
+        self._waiting += 1
+        try:
+            async with self._lock:
+                if not self._open:
+                    raise NotFoundError(f"Collection `{self.name}` doesn't exist!")
+                yield
+        finally:
+            self._waiting -= 1
+
+    async def apply(self, steps: list[Step]) -> int:
+        """Apply the steps in order, letting reads in between; return the number of the last operation.
+
+        When this returns, the library has written them to its log: they survive the death of the process.
+        """
+        async with self.writing():
+            for step in steps:
+                if isinstance(step, ByFilter):
+                    await self._apply_by_filter(step)
+                else:
+                    await self._apply_one(step)
+            return self.operations
+
+    async def _apply_by_filter(self, step: ByFilter) -> None:
+        if call(self.shard.count, edge.CountRequest(True, step.filter)) <= PIECE:
+            await self._apply_one(step.whole)
+            return
+        for piece in await self._matching(step.filter):
+            await self._apply_one(step.by_ids(piece))
+
+    async def _matching(self, wanted: edge.Filter) -> list[list[edge.PointId]]:
+        pieces: list[list[edge.PointId]] = []
+        offset: edge.PointId | None = None
+        while True:
+            request = edge.ScrollRequest(offset, PIECE, wanted, with_payload=False, with_vector=False)
+            records, offset = call(self.shard.scroll, request)
+            pieces.append([record.id for record in records])
+            if offset is None:
+                return pieces
+            await asyncio.sleep(0)
+
+    async def _apply_one(self, operation: edge.UpdateOperation) -> None:
+        self.operations += 1
+        self.unflushed += 1
+        call(self.shard.update, operation)
+        await asyncio.sleep(0)
+        if self.unflushed >= FLUSH_AFTER_OPERATIONS:
+            self._flush()
+            await asyncio.sleep(0)
+
+    async def flush(self) -> None:
+        """Fold the log into the segments, if anything is in it."""
+        async with self.writing():
+            if self.unflushed:
+                self._flush()
+
+    def _flush(self) -> None:
+        call(self.shard.flush)
+        self.unflushed = 0
+
+    def reconfigure(self, settings: CreateCollection) -> None:
+        """Take new settings; the caller holds `writing()`. Nothing else runs while the shard is reopened."""
+        config = edge_config(settings)
+        manifest = msgspec.structs.replace(self.manifest, settings=settings)
+        call(self.shard.close)
+        write_manifest(self.folder, manifest)
+        self.shard = call(edge.EdgeShard.load, str(self.folder / SHARD), config)
+        self.manifest = manifest
+        self.unflushed = 0
+
+    def close(self) -> None:
+        """Flush and release the shard."""
+        if self._open:
+            self._open = False
+            call(self.shard.close)
+
+
+def create_collection(folder: Path, name: str, settings: CreateCollection) -> None:
+    """Create the files of a collection in `folder`, which must not exist; raises `WrongInputError`."""
+    vector_schema(settings)
+    config = call(edge_config, settings)
+    folder.mkdir(parents=True)
+    call(edge.EdgeShard.create, str(folder / SHARD), config).close()
+    write_manifest(folder, Manifest(name, datetime.now(UTC), settings))
+
+
+def open_collection(folder: Path) -> Collection:
+    """Open the collection in `folder`, replaying what the log holds beyond the segments."""
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    shard = call(edge.EdgeShard.load, str(folder / SHARD), edge_config(manifest.settings))
+    return Collection(folder, manifest, shard)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest` so that a reader finds the old one or the new one, whole."""
+    draft = folder / f"{MANIFEST}.new"
+    draft.write_bytes(msgspec.json.encode(manifest))
+    draft.replace(folder / MANIFEST)

@@ -1,0 +1,103 @@
+"""The process: owns the folder, listens, flushes, and stops in order."""
+
+import asyncio
+import logging
+import signal
+import socket
+from pathlib import Path
+
+import msgspec
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from quarry_local.vector_engine.application import Application
+from quarry_local.vector_engine.errors import StartError
+from quarry_local.vector_engine.store import Store, owned
+
+DRAIN_SECONDS = 8.0
+STOP_SECONDS = 3.0
+FLUSH_INTERVAL_SECONDS = 5.0
+MAX_REQUESTS_AT_ONCE = 512
+
+log = logging.getLogger(__name__)
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Where the process listens and what it accepts."""
+
+    host: str
+    port: int
+    max_body_bytes: int
+
+
+async def serve(root: Path, listen: Listen) -> None:
+    """Serve the collections under `root` until SIGTERM or SIGINT.
+
+    Raises `StartError` when the folder or the port is taken.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with owned(root):
+        _check_port(listen)
+        store = Store(root)
+        store.open()
+        try:
+            await _run(store, listen, stop)
+        finally:
+            store.close()
+    log.info("stopped; everything is flushed")
+
+
+async def _run(store: Store, listen: Listen, stop: asyncio.Event) -> None:
+    application = Application(store, listen.max_body_bytes)
+    server = Server(
+        application,
+        address=listen.host,
+        port=listen.port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=1024,
+        backpressure=MAX_REQUESTS_AT_ONCE,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(server.serve())
+    flushing = asyncio.create_task(_flush_regularly(store))
+    stopping = asyncio.create_task(stop.wait())
+    log.info("serving %d collections on %s:%d", len(store.collections), listen.host, listen.port)
+    await asyncio.wait({serving, flushing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    flushing.cancel()
+    if not await application.drain(DRAIN_SECONDS):
+        log.warning("some requests were not answered within %.0f s", DRAIN_SECONDS)
+    failed = [task for task in (serving, flushing) if task.done() and not task.cancelled()]
+    server.stop()
+    await asyncio.wait({serving}, timeout=STOP_SECONDS)
+    for task in failed:
+        task.result()
+        raise StartError("the HTTP server ended by itself; see the log")
+
+
+async def _flush_regularly(store: Store) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
+        for collection in list(store.collections.values()):
+            if collection.unflushed:
+                await collection.flush()
+
+
+def _check_port(listen: Listen) -> None:
+    """Raise `StartError` if something listens already: the HTTP server would share the port with it."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen.host, listen.port))
+            probe.listen(1)
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {listen.host}:{listen.port}: {error.strerror}; "
+                "choose another port or stop what uses it"
+            ) from None

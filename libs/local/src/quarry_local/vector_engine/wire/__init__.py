@@ -1,0 +1,1 @@
+"""What travels: Qdrant's REST bodies, as strict types. A field that is not declared here is refused."""
