@@ -1,0 +1,1 @@
+"""The Quarry platform on one machine without Docker, and the servers that tests start."""

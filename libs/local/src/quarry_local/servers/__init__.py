@@ -1,0 +1,1 @@
+"""The servers of the platform as local programs: find, install, describe, start, stop."""
