@@ -1,0 +1,155 @@
+"""A document's chunks: whole sections where they fit, else packed from pieces with an overlap."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from quarry_indexer.chunking.chunk import Chunk, ChunkOptions, TokenCounter
+from quarry_indexer.chunking.code import code_sections
+from quarry_indexer.chunking.markup import markdown_sections, org_sections, plain_sections, rst_sections
+from quarry_indexer.chunking.packing import Span, pack
+from quarry_indexer.chunking.rows import row_sections
+from quarry_indexer.chunking.section import MAX_HEADING_CHARACTERS, Section
+from quarry_indexer.chunking.tokens import TokenIndex
+from quarry_indexer.parsing.document import PageSpan, ParsedDocument
+
+_COUNT_BATCH = 512
+_MARKDOWN_TYPES = frozenset(
+    (
+        "markdown",
+        "html",
+        "pdf",
+        "docx",
+        "pptx",
+        "xlsx",
+        "odt",
+        "ods",
+        "odp",
+        "doc",
+        "ppt",
+        "xls",
+        "rtf",
+        "epub",
+        "eml",
+        "msg",
+    )
+)
+
+
+def chunk_document(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenCounter) -> list[Chunk]:
+    """Return the chunks of `parsed.text`, in order; the same input always gives the same chunks.
+
+    Every character that is not blank is in a chunk; neighbours within a section share up to
+    `options.overlap_tokens`. A document that has only a title is first made into one whose text is its title
+    (`parsing.extract.titled_document`), which gives one chunk; a blank text gives none.
+    """
+    text = parsed.text
+    index = TokenIndex(text, tokens)
+    spans: list[Span] = []
+    for group in _groups(_sections(parsed), index, options, parsed.doc_type == "code"):
+        spans += pack(text, group, index, options)
+    trimmed = [kept for span in spans if (kept := _trim(text, span, parsed.doc_type == "code"))]
+    counted = _within(text, trimmed, tokens, options.max_tokens)
+    page_starts = [page.char_start for page in parsed.pages]
+    return [
+        Chunk(
+            ordinal=ordinal,
+            text=text[span.start : span.end],
+            heading_path=_path(span),
+            page=_page(parsed.pages, page_starts, span.start),
+            char_start=span.start,
+            char_end=span.end,
+            token_count=count,
+        )
+        for ordinal, (span, count) in enumerate(counted)
+    ]
+
+
+def _sections(parsed: ParsedDocument) -> list[Section]:
+    text = parsed.text
+    match parsed.doc_type:
+        case "csv":
+            first = text.lstrip("\n").partition("\n")[0]
+            return row_sections(text, ";" if first.count(";") > first.count(",") else ",")
+        case "tsv":
+            return row_sections(text, "\t")
+        case "code":
+            return code_sections(text)
+        case "json" | "xml":
+            return plain_sections(text, "lines")
+        case "rst":
+            return rst_sections(text)
+        case "org":
+            return org_sections(text)
+        case doc_type if doc_type in _MARKDOWN_TYPES:
+            return markdown_sections(text, setext=doc_type == "markdown")
+        case _:
+            return plain_sections(text)
+
+
+def _groups(
+    sections: Sequence[Section], index: TokenIndex, options: ChunkOptions, is_code: bool
+) -> Iterator[list[Section]]:
+    """Sections that share chunks: a bare heading goes with what follows, and so does a very small section."""
+    small_tokens = options.max_tokens // (2 if is_code else 5)
+    group: list[Section] = []
+    for section in sections:
+        if group:
+            held = index.count(group[0].start, group[-1].end)
+            fits = index.count(group[0].start, section.end) <= options.max_tokens
+            bare = not any(member.has_body for member in group)
+            if not (bare and (fits or held < small_tokens)) and not (fits and held < small_tokens):
+                yield group
+                group = []
+        group.append(section)
+    if group:
+        yield group
+
+
+def _trim(text: str, span: Span, keep_indent: bool) -> Span | None:
+    start, end = span.start, span.end
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if keep_indent:
+        while start > span.start and text[start - 1] in " \t":
+            start -= 1
+    return msgspec.structs.replace(span, start=start, end=end) if end > start else None
+
+
+def _within(
+    text: str, spans: Sequence[Span], tokens: TokenCounter, max_tokens: int
+) -> Iterator[tuple[Span, int]]:
+    """Count each span as the embedder will; halve what a cut within a word made too large."""
+    for at in range(0, len(spans), _COUNT_BATCH):
+        batch = spans[at : at + _COUNT_BATCH]
+        counts = tokens.count_tokens([text[span.start : span.end] for span in batch])
+        for span, count in zip(batch, counts, strict=True):
+            if count <= max_tokens or span.end - span.start <= 1:
+                yield span, count
+            else:
+                yield from _within(text, _halves(text, span), tokens, max_tokens)
+
+
+def _halves(text: str, span: Span) -> list[Span]:
+    middle = (span.start + span.end) // 2
+    blank = text.rfind(" ", span.start + 1, middle)
+    cut = blank if blank > span.start + (span.end - span.start) // 4 else middle
+    halves = (
+        msgspec.structs.replace(span, end=cut),
+        msgspec.structs.replace(span, start=cut),
+    )
+    return [kept for half in halves if (kept := _trim(text, half, keep_indent=False))]
+
+
+def _path(span: Span) -> tuple[str, ...]:
+    if not span.header:
+        return span.path
+    return (*span.path, " ".join(span.header.split())[:MAX_HEADING_CHARACTERS])
+
+
+def _page(pages: Sequence[PageSpan], starts: Sequence[int], position: int) -> int | None:
+    found = bisect_right(starts, position) - 1
+    return pages[found].number if found >= 0 else None

@@ -1,0 +1,136 @@
+"""Sections and blocks of Markdown, reStructuredText, Org and plain text, found line by line."""
+
+import re
+from collections.abc import Callable
+
+from quarry_indexer.chunking.lines import Line, lines_of
+from quarry_indexer.chunking.section import Block, BlockKind, Section, SectionBuilder
+
+Heading = tuple[int, str]
+HeadingRule = Callable[[Line, Line | None], Heading | None]
+"""Whether a line, with the line after it, is a heading: its level and title."""
+
+_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*?)[ \t#]*$")
+_SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
+_LIST = re.compile(r"[ \t]*(?:[-*+>|]|\d+[.)])")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_RST_RULE = re.compile(r"([=\-~^\"'`#*+:._<>])\1{2,}[ \t]*$")
+_ORG_HEADING = re.compile(r"(\*+)[ \t]+(?:(?:TODO|DONE)[ \t]+)?(\S.*)$")
+_ORG_BEGIN = re.compile(r"[ \t]*#\+begin_(\w+)", re.IGNORECASE)
+_SENTENCE_HEADING_CHARACTERS = 60
+
+
+def markdown_sections(text: str, setext: bool) -> list[Section]:
+    """Return the sections of Markdown; `setext` also takes underlined lines for headings."""
+
+    def rule(line: Line, after: Line | None) -> Heading | None:
+        if found := _ATX.match(line.content):
+            # Some writers style whole paragraphs as headings.
+            title = found[2]
+            is_sentence = len(title) > _SENTENCE_HEADING_CHARACTERS and title[-1] in ".,;:"
+            return None if is_sentence else (len(found[1]), title)
+        if setext and after and (under := _SETEXT.match(after.content)) and not _LIST.match(line.content):
+            return (1 if under[1][0] == "=" else 2), line.content.strip()
+        return None
+
+    return _scan(text, rule, underlined=setext)
+
+
+def rst_sections(text: str) -> list[Section]:
+    """Return the sections of reStructuredText; a title's level is the rank of its underline's sign."""
+    ranks: dict[str, int] = {}
+
+    def rule(line: Line, after: Line | None) -> Heading | None:
+        under = _RST_RULE.match(after.content) if after else None
+        title = line.content.strip()
+        if not under or _RST_RULE.match(line.content) or len(under[0].rstrip()) < min(len(title), 4):
+            return None
+        return ranks.setdefault(under[1], len(ranks) + 1), title
+
+    return _scan(text, rule, underlined=True)
+
+
+def org_sections(text: str) -> list[Section]:
+    """Return the sections of an Org file."""
+
+    def rule(line: Line, _after: Line | None) -> Heading | None:
+        found = _ORG_HEADING.match(line.content)
+        return (len(found[1]), found[2]) if found else None
+
+    return _scan(text, rule, underlined=False)
+
+
+def plain_sections(text: str, kind: BlockKind = "prose") -> list[Section]:
+    """Return text without headings as one section of paragraphs."""
+    return _scan(text, lambda _line, _after: None, underlined=False, plain=kind)
+
+
+def _scan(text: str, rule: HeadingRule, *, underlined: bool, plain: BlockKind | None = None) -> list[Section]:
+    builder = SectionBuilder()
+    lines = list(lines_of(text))
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        if not line.content.strip():
+            at += 1
+            continue
+        after = lines[at + 1] if at + 1 < len(lines) else None
+        if heading := rule(line, after):
+            under = 1 if underlined and after and not _ATX.match(line.content) else 0
+            builder.heading(*heading, Block(line.start, lines[at + under].end))
+            at += 1 + under
+            continue
+        taken, block = _block(lines, at, rule, plain)
+        builder.add(block)
+        at += taken
+    return builder.finish()
+
+
+def _block(lines: list[Line], at: int, rule: HeadingRule, plain: BlockKind | None) -> tuple[int, Block]:
+    """The block that begins at line `at`, and of how many lines it is."""
+    first = lines[at]
+    if plain is None:
+        if closing := _closing(first):
+            last = at + 1
+            while last < len(lines) and not closing(lines[last].content):
+                last += 1
+            last = min(last, len(lines) - 1)
+            return last - at + 1, Block(first.start, lines[last].end, "lines")
+        if first.content.lstrip().startswith("|"):
+            return _table(lines, at)
+    last = at
+    while last + 1 < len(lines) and _joins(lines, last + 1, rule, plain):
+        last += 1
+    return last - at + 1, Block(first.start, lines[last].end, plain or "prose")
+
+
+def _joins(lines: list[Line], at: int, rule: HeadingRule, plain: BlockKind | None) -> bool:
+    """Whether line `at` goes on with the paragraph before it."""
+    content = lines[at].content
+    if not content.strip():
+        return False
+    if plain is not None:
+        return True
+    after = lines[at + 1] if at + 1 < len(lines) else None
+    return not (content.lstrip().startswith("|") or _closing(lines[at]) or rule(lines[at], after))
+
+
+def _closing(line: Line) -> Callable[[str], bool] | None:
+    """If `line` opens a fence, the test for the line that closes it."""
+    if found := _FENCE.match(line.content):
+        mark = found[1]
+        return lambda content: content.strip().startswith(mark) and not content.strip().strip(mark[0])
+    if found := _ORG_BEGIN.match(line.content):
+        end = f"#+end_{found[1]}".lower()
+        return lambda content: content.strip().lower().startswith(end)
+    return None
+
+
+def _table(lines: list[Line], at: int) -> tuple[int, Block]:
+    last = at
+    while last + 1 < len(lines) and lines[last + 1].content.lstrip().startswith("|"):
+        last += 1
+    has_header = last > at and _TABLE_RULE.match(lines[at + 1].content[:2000])
+    header = lines[at].content.strip().strip("|").strip() if has_header else ""
+    return last - at + 1, Block(lines[at].start, lines[last].end, "lines", header=header)

@@ -1,0 +1,88 @@
+"""Cutting what does not fit: sentences, lines or rows first, then words, at last between tokens."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from quarry_indexer.chunking.lines import lines_of
+from quarry_indexer.chunking.section import Block
+from quarry_indexer.chunking.tokens import TokenIndex
+
+BLOCK, SENTENCE, LINE, WORD, TOKEN = 4, 3, 2, 1, 0
+"""How good a place to cut is."""
+
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？｡።।॥؟][」』”’）]*\s*|\n\s*")
+_WORD_END = re.compile(r"\s+")
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """`text[start:end]`, of at most the maximum of tokens; `strength` tells how good a cut its end is."""
+
+    start: int
+    end: int
+    strength: int
+    block: Block
+
+
+def pieces_of(text: str, block: Block, index: TokenIndex, max_tokens: int) -> Iterator[Piece]:
+    """Yield the pieces of `block`, in order and without gaps but blanks."""
+    if index.count(block.start, block.end) <= max_tokens:
+        yield Piece(block.start, block.end, BLOCK, block)
+        return
+    for start, end, strength in _parts(text, block):
+        yield from _fit(text, start, end, strength, block, index, max_tokens)
+
+
+def sentence_start(text: str, start: int, end: int) -> int | None:
+    """Return where the first sentence (else word) that begins in `text[start:end]` begins."""
+    for found in _SENTENCE_END.finditer(text, start, end):
+        if (found.end() < end and "\n" not in found[0].strip(" \t")) or "\n\n" in found[0]:
+            return found.end() if found.end() < end else None
+    found = _WORD_END.search(text, start, end)
+    return found.end() if found and found.end() < end else None
+
+
+def _parts(text: str, block: Block) -> Iterator[tuple[int, int, int]]:
+    if block.kind == "rows":
+        start = block.start
+        for end in block.rows:
+            if start < end <= block.end:
+                yield start, end, BLOCK
+                start = end
+        if start < block.end:
+            yield start, block.end, BLOCK
+    elif block.kind == "lines":
+        for line in lines_of(text, block.start, block.end):
+            yield line.start, line.end, LINE
+    else:
+        start = block.start
+        for found in _SENTENCE_END.finditer(text, block.start, block.end):
+            yield start, found.end(), SENTENCE if not found[0].isspace() else LINE
+            start = found.end()
+        if start < block.end:
+            yield start, block.end, SENTENCE
+
+
+def _fit(
+    text: str, start: int, end: int, strength: int, block: Block, index: TokenIndex, max_tokens: int
+) -> Iterator[Piece]:
+    if index.count(start, end) <= max_tokens:
+        yield Piece(start, end, strength, block)
+        return
+    for word_start, word_end in _words(text, start, end):
+        at = word_start
+        while index.count(at, word_end) > max_tokens:
+            cut = index.cut_after(at, max_tokens, word_end)
+            yield Piece(at, cut, TOKEN, block)
+            at = cut
+        if at < word_end:
+            yield Piece(at, word_end, strength if word_end == end else WORD, block)
+
+
+def _words(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for found in _WORD_END.finditer(text, start, end):
+        yield start, found.end()
+        start = found.end()
+    if start < end:
+        yield start, end
