@@ -21,9 +21,8 @@ class IndexDocument(Command, frozen=True):
     job_id: UUID
 
 
-class PurgeDocument(Command, frozen=True):
-    """A deleted document's remains wait to be removed from every store."""
+class PurgeDocuments(Command, frozen=True):
+    """The remains of deleted documents wait to be removed from every store."""
 
     service: ClassVar[str] = "indexer"
     verb: ClassVar[str] = "purge"
-    document_id: UUID

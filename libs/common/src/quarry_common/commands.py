@@ -1,0 +1,87 @@
+"""`quarry run` and `quarry migrate`: the commands that every installation has."""
+
+import asyncio
+import sys
+
+import asyncpg
+import click
+from pydantic import Field, SecretStr
+
+from quarry_common.contracts.streams import CONSUMERS, STREAMS
+from quarry_common.embedding.load import load_embedder
+from quarry_common.embedding.settings import EmbedderSettings
+from quarry_common.errors import QuarryError, UnavailableError
+from quarry_common.messaging.broker import connect
+from quarry_common.messaging.outbox import MIGRATIONS
+from quarry_common.messaging.provision import provision
+from quarry_common.postgres.migrations import migrate as migrate_schema
+from quarry_common.postgres.migrations import read
+from quarry_common.service import ServiceDefinition, definitions
+from quarry_common.service import run as run_service
+from quarry_common.settings import NatsSettings, QdrantSettings, load
+from quarry_common.vectors.index import open_index
+
+
+class MigrateSettings(NatsSettings, QdrantSettings, EmbedderSettings):
+    """What `quarry migrate` needs besides."""
+
+    migrate_database_url: SecretStr = Field(
+        SecretStr("postgresql://127.0.0.1:5432/quarry"),
+        description="Postgres DSN of the role that owns the schemas and may create roles.",
+    )
+    database_role_password: SecretStr = Field(
+        SecretStr(""), description="Password given to the services' roles; empty leaves theirs as it is."
+    )
+
+
+@click.command()
+@click.argument("service")
+def run(service: str) -> None:
+    """Run one SERVICE in this process until it is told to stop."""
+    known = definitions()
+    if service not in known:
+        raise click.UsageError(f"There is no service {service!r}; there are {', '.join(known)}.")
+    sys.exit(run_service(known[service]))
+
+
+@click.command()
+def migrate() -> None:
+    """Bring database, streams and vector index to what this version needs. Safe to repeat."""
+    try:
+        settings = load(MigrateSettings)
+        asyncio.run(_migrate(settings))
+    except QuarryError as error:
+        raise click.ClickException(f"{error.data.detail} {error.data.advice}") from error
+
+
+async def _migrate(settings: MigrateSettings) -> None:
+    await _migrate_database(
+        settings, [found for found in definitions().values() if found.migrations is not None]
+    )
+    async with connect(settings, "quarry-migrate") as connection:
+        await provision(connection.jetstream(timeout=10), STREAMS, CONSUMERS, settings.nats_replicas)
+        click.echo(f"streams: {', '.join(stream.name for stream in STREAMS)}")
+    embedder = load_embedder(settings)
+    async with open_index(settings, embedder.id, embedder.dimensions) as index:
+        await index.ensure()
+        click.echo(f"vector index: {index.collection}")
+
+
+async def _migrate_database(settings: MigrateSettings, services: list[ServiceDefinition]) -> None:
+    try:
+        admin = await asyncpg.connect(settings.migrate_database_url.get_secret_value(), timeout=10)
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        raise UnavailableError(
+            f"Postgres at MIGRATE_DATABASE_URL cannot be used: {error}",
+            advice="Start it, or correct the URL.",
+        ) from error
+    try:
+        for service in services:
+            assert service.migrations is not None  # noqa: S101 - the caller chose those that have some
+            steps = read([MIGRATIONS, service.migrations], service.name)
+            password = settings.database_role_password.get_secret_value()
+            ran = await migrate_schema(admin, service.name, steps, password)
+            told = ", ".join(f"{step.number:03}_{step.name}" for step in ran) or "up to date"
+            click.echo(f"schema {service.name}: {told}")
+    finally:
+        await admin.close(timeout=5)

@@ -1,0 +1,1 @@
+"""Rules of documents and jobs: no I/O, no framework."""

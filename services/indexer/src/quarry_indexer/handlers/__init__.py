@@ -1,0 +1,1 @@
+"""What answers the indexer's messages: thin, calls domain and repository."""

@@ -1,0 +1,105 @@
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from quarry_common.contracts.documents import Collection
+from quarry_common.ids import new_id
+from quarry_common.postgres.pool import Connection
+
+USUAL_TERMS_PER_CHUNK = 100.0
+
+
+class CollectionRow(msgspec.Struct, frozen=True):
+    """A collection as it is stored."""
+
+    id: UUID
+    name: str
+    embedder_id: str
+    chunks_indexed: int
+    terms_indexed: int
+    created_at: datetime
+
+    @property
+    def average_length(self) -> float:
+        """Mean number of terms of the chunks that were indexed here; a usual one before the first."""
+        if self.chunks_indexed == 0:
+            return USUAL_TERMS_PER_CHUNK
+        return max(self.terms_indexed / self.chunks_indexed, 1.0)
+
+
+async def create(connection: Connection, tenant_id: UUID, name: str, embedder_id: str) -> bool:
+    """Create a collection; return whether it is new."""
+    done = await connection.fetchval(
+        """
+        INSERT INTO collections (id, tenant_id, name, embedder_id) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (tenant_id, name) DO NOTHING RETURNING id
+        """,
+        new_id(),
+        tenant_id,
+        name,
+        embedder_id,
+    )
+    return done is not None
+
+
+async def find(
+    connection: Connection, tenant_id: UUID, name: str, *, lock: bool = False
+) -> CollectionRow | None:
+    """Return a collection. With `lock` nobody can delete it before this transaction ends."""
+    row = await connection.fetchrow(
+        f"""
+        SELECT id, name, embedder_id, chunks_indexed, terms_indexed, created_at FROM collections
+        WHERE tenant_id = $1 AND name = $2 {"FOR KEY SHARE" if lock else ""}
+        """,  # noqa: S608 - one of two constants
+        tenant_id,
+        name,
+    )
+    return CollectionRow(**row) if row else None
+
+
+async def page(
+    connection: Connection, tenant_id: UUID, *, name: str | None, after: str, limit: int
+) -> list[Collection]:
+    """Return collections by name with what they hold: those after `after`, or the one called `name`."""
+    rows = await connection.fetch(
+        """
+        SELECT c.id, c.name, c.embedder_id, c.created_at,
+               held.documents AS document_count, held.chunks AS chunk_count
+        FROM collections c, LATERAL (
+            SELECT count(*) AS documents, coalesce(sum(v.chunk_count), 0)::bigint AS chunks
+            FROM documents d
+            LEFT JOIN versions v ON v.document_id = d.id AND v.version = d.current_version
+            WHERE d.tenant_id = c.tenant_id AND d.collection = c.name AND d.deleted_at IS NULL
+        ) held
+        WHERE c.tenant_id = $1 AND c.name > $2 AND ($3::text IS NULL OR c.name = $3)
+        ORDER BY c.name LIMIT $4
+        """,
+        tenant_id,
+        after,
+        name,
+        limit,
+    )
+    return [Collection(**row) for row in rows]
+
+
+async def delete(connection: Connection, tenant_id: UUID, name: str) -> bool:
+    """Remove the collection's row, after every upload that is being accepted into it has ended."""
+    done = await connection.fetchval(
+        "DELETE FROM collections WHERE tenant_id = $1 AND name = $2 RETURNING id", tenant_id, name
+    )
+    return done is not None
+
+
+async def add_terms(connection: Connection, tenant_id: UUID, name: str, chunks: int, terms: int) -> None:
+    """Count what was indexed into a collection."""
+    await connection.execute(
+        """
+        UPDATE collections SET chunks_indexed = chunks_indexed + $3, terms_indexed = terms_indexed + $4
+        WHERE tenant_id = $1 AND name = $2
+        """,
+        tenant_id,
+        name,
+        chunks,
+        terms,
+    )

@@ -1,0 +1,41 @@
+from typing import Annotated
+
+from pydantic import Field
+
+from quarry_common.embedding.settings import EmbedderSettings
+from quarry_common.settings import (
+    BlobSettings,
+    NatsSettings,
+    PostgresSettings,
+    ProcessSettings,
+    QdrantSettings,
+)
+from quarry_indexer.parsing.settings import ParserSettings
+
+
+class IndexerSettings(
+    ProcessSettings,
+    PostgresSettings,
+    NatsSettings,
+    QdrantSettings,
+    BlobSettings,
+    EmbedderSettings,
+    ParserSettings,
+):
+    """Settings of the indexer."""
+
+    indexer_concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
+        4, description="Documents that one process indexes at a time."
+    )
+    indexer_rpc_concurrency: Annotated[int, Field(ge=1, le=1024)] = Field(
+        32, description="Requests of other services that one process answers at a time."
+    )
+    job_lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
+        15.0, description="Time after which a job whose worker is silent is taken over by another."
+    )
+    chunk_tokens: Annotated[int, Field(ge=32, le=4096)] = Field(
+        200, description="Tokens that a chunk has at most; with its title it must fit the embedder."
+    )
+    chunk_overlap_tokens: Annotated[int, Field(ge=0, le=1024)] = Field(
+        30, description="Tokens that a chunk shares with the one before."
+    )
