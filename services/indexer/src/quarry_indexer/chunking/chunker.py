@@ -1,7 +1,7 @@
 """A document's chunks: whole sections where they fit, else packed from pieces with an overlap."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -67,25 +67,25 @@ def chunk_document(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenC
 
 
 def _sections(parsed: ParsedDocument) -> list[Section]:
-    text = parsed.text
-    match parsed.doc_type:
-        case "csv":
-            first = text.lstrip("\n").partition("\n")[0]
-            return row_sections(text, ";" if first.count(";") > first.count(",") else ",")
-        case "tsv":
-            return row_sections(text, "\t")
-        case "code":
-            return code_sections(text)
-        case "json" | "xml":
-            return plain_sections(text, "lines")
-        case "rst":
-            return rst_sections(text)
-        case "org":
-            return org_sections(text)
-        case doc_type if doc_type in _MARKDOWN_TYPES:
-            return markdown_sections(text, setext=doc_type == "markdown")
-        case _:
-            return plain_sections(text)
+    if parsed.doc_type in _MARKDOWN_TYPES:
+        return markdown_sections(parsed.text, setext=parsed.doc_type == "markdown")
+    return _SCANNERS.get(parsed.doc_type, plain_sections)(parsed.text)
+
+
+def _csv_sections(text: str) -> list[Section]:
+    first = text.lstrip("\n").partition("\n")[0]
+    return row_sections(text, ";" if first.count(";") > first.count(",") else ",")
+
+
+_SCANNERS: dict[str, Callable[[str], list[Section]]] = {
+    "csv": _csv_sections,
+    "tsv": lambda text: row_sections(text, "\t"),
+    "code": code_sections,
+    "json": lambda text: plain_sections(text, "lines"),
+    "xml": lambda text: plain_sections(text, "lines"),
+    "rst": rst_sections,
+    "org": org_sections,
+}
 
 
 def _groups(

@@ -12,7 +12,13 @@ from quarry_indexer.chunking.tokens import TokenIndex
 BLOCK, SENTENCE, LINE, WORD, TOKEN = 4, 3, 2, 1, 0
 """How good a place to cut is."""
 
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？｡።।॥؟][」』”’）]*\s*|\n\s*")
+# Ideographic, fullwidth, Devanagari and Arabic signs end a sentence without a blank after them; the point of
+# an outline number ("1.2. Scope") ends none.
+_SENTENCE_END = re.compile(
+    "(?:(?<!\\.\\d)(?<!\\.\\d\\d)[.]|[!?\u2026])[\"'\u201d\u2019)\\]]*\\s+"
+    "|[\u3002\uff01\uff1f\uff61\u0964\u0965\u061f][\u300d\u300f\u201d\u2019\uff09]*\\s*"
+    "|\\n\\s*"
+)
 _WORD_END = re.compile(r"\s+")
 
 
@@ -36,11 +42,11 @@ def pieces_of(text: str, block: Block, index: TokenIndex, max_tokens: int) -> It
 
 def sentence_start(text: str, start: int, end: int) -> int | None:
     """Return where the first sentence (else word) that begins in `text[start:end]` begins."""
-    for found in _SENTENCE_END.finditer(text, start, end):
-        if (found.end() < end and "\n" not in found[0].strip(" \t")) or "\n\n" in found[0]:
-            return found.end() if found.end() < end else None
-    found = _WORD_END.search(text, start, end)
-    return found.end() if found and found.end() < end else None
+    for sentence in _SENTENCE_END.finditer(text, start, end):
+        if not sentence[0].isspace() or sentence[0].count("\n") > 1:  # a mere line end is no sentence's
+            return sentence.end() if sentence.end() < end else None
+    word = _WORD_END.search(text, start, end)
+    return word.end() if word and word.end() < end else None
 
 
 def _parts(text: str, block: Block) -> Iterator[tuple[int, int, int]]:

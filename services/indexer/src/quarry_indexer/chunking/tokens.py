@@ -14,7 +14,7 @@ _GAP_STEP_CHARACTERS = 16
 
 
 class TokenIndex:
-    """Token starts of one text. Counts are those of the text as a whole: a cut within a word may change them."""
+    """Token starts of one text, counted in the whole: a cut within a word may change the count."""
 
     def __init__(self, text: str, tokens: TokenCounter) -> None:
         self._text = text
@@ -33,7 +33,7 @@ class TokenIndex:
         return self._starts[token] if token < len(self._starts) else len(self._text)
 
     def cut_after(self, start: int, tokens: int, end: int) -> int:
-        """Return where to cut `text[start:end]` so that `tokens` tokens come first, not within a character."""
+        """Return where to cut `text[start:end]` after `tokens` tokens, never before an accent."""
         position = min(self.position(self.before(start) + tokens), end)
         cut = position
         while cut > start + 1 and position - cut < _GAP_STEP_CHARACTERS and _continues(self._text, cut):

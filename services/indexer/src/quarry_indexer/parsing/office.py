@@ -19,6 +19,10 @@ from quarry_indexer.parsing.pdf import assemble_pages
 
 _MARK = "quarry-page-break"
 _PAGE_MARK = re.compile(rf"\s*\[{_MARK}:(\d+)\]\s*")
+_CONTENTS_LINK = re.compile(
+    r"^\[([^\]\n]+)\]\([^):\s]*(?:toc|contents)[^):\s]*\)$", re.IGNORECASE | re.MULTILINE
+)
+_INNER_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\([^):\s]+\.x?html?(?:#[^)\s]*)?\)")
 _METADATA = (
     "authors", "created_by", "created_at", "modified_at", "modified_by", "subject", "keywords", "description",
     "publisher", "rights", "identifier", "producer", "page_count", "slide_count", "sheet_names",
@@ -50,7 +54,8 @@ def extract_binary(data: bytes, found: Format) -> Extracted:
     elif slides:
         text, pages = _split_slides(result.content)
     else:
-        text, pages = clean_markdown(result.content), ()
+        content = _plain_links(result.content) if found.doc_type == "epub" else result.content
+        text, pages = clean_markdown(content), ()
     title = facts.get("title") or (facts.get("subject") if found.doc_type == "msg" else None)
     return Extracted(
         text,
@@ -67,6 +72,11 @@ def _shown(value: object) -> str:
         return ""
     parts = value if isinstance(value, list | tuple) else [value]
     return ", ".join(str(part).strip() for part in parts if str(part).strip())[:1000]
+
+
+def _plain_links(markdown: str) -> str:
+    """An EPUB's links into itself lead nowhere outside it; a paragraph that links to the contents is a title."""
+    return _INNER_LINK.sub(r"\1", _CONTENTS_LINK.sub(r"## \1", markdown))
 
 
 def _split_slides(marked: str) -> tuple[str, tuple[PageSpan, ...]]:
