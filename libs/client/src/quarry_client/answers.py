@@ -1,0 +1,64 @@
+"""Reads what the server sent back: an answer of the expected type, or an error that says what to do."""
+
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from quarry_client.calls import Call
+from quarry_client.errors import ApiError, UnreadableAnswerError
+from quarry_client.types import Problem
+
+T = TypeVar("T")
+
+WRONG_SERVER_ADVICE = (
+    "Check that the URL is that of Quarry's API and that client and server are of one release."
+)
+
+
+def read_answer(call: Call[T], response: httpx.Response) -> T:
+    """Return the answer to `call`.
+
+    Raises ApiError for a problem document, UnreadableAnswerError for a body that is not of the API.
+    """
+    if not response.is_success and response.status_code not in call.accepted_statuses:
+        raise _api_error(call, response)
+    if call.answer is type(None):
+        return call.answer()
+    try:
+        return msgspec.json.decode(response.content, type=call.answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableAnswerError(
+            f"The answer to {call.method} {response.url} is not readable: {error}.", WRONG_SERVER_ADVICE
+        ) from error
+
+
+def read_problem(response: httpx.Response) -> Problem | None:
+    """Return the problem document in `response`, or None when there is none."""
+    try:
+        problem = msgspec.json.decode(response.content, type=Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return problem if problem.detail or problem.title else None
+
+
+def _api_error(call: Call[T], response: httpx.Response) -> ApiError:
+    problem = read_problem(response)
+    request_id = response.headers.get("x-request-id", "")
+    if problem is None:
+        said = f"{response.status_code} {response.reason_phrase}".strip()
+        return ApiError(
+            response.status_code,
+            f"http_{response.status_code}",
+            f"{call.method} {response.url} was answered with {said} and no explanation.",
+            WRONG_SERVER_ADVICE,
+            request_id=request_id,
+        )
+    return ApiError(
+        response.status_code,
+        problem.code or f"http_{response.status_code}",
+        problem.detail or problem.title,
+        problem.advice,
+        problem.errors,
+        problem.request_id or request_id,
+    )

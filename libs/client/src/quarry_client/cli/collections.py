@@ -1,0 +1,55 @@
+"""`quarry collections`."""
+
+import click
+
+from quarry_client.cli.connection import json_option, with_client
+from quarry_client.cli.output import print_json, print_table
+from quarry_client.cli.paging import take
+from quarry_client.client import Client
+from quarry_client.types import Collection
+
+
+@click.group()
+def collections() -> None:
+    """Create, list and delete collections."""
+
+
+@collections.command("list")
+@click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True)
+@json_option
+@with_client()
+def list_collections(client: Client, limit: int, as_json: bool) -> None:
+    """List collections by name."""
+
+    def fetch(size: int, cursor: str | None) -> tuple[list[Collection], str | None]:
+        page = client.list_collections(limit=size, cursor=cursor)
+        return page.collections, page.next_cursor
+
+    found = list(take(limit, fetch))
+    if as_json:
+        print_json({"collections": found})
+        return
+    rows = ((c.name, c.document_count, c.chunk_count, c.embedder_id, c.created_at) for c in found)
+    columns = ("name", "documents", "chunks", "embedder", "created")
+    print_table(columns, rows, empty="There are no collections.")
+
+
+@collections.command("create")
+@click.argument("name")
+@with_client()
+def create_collection(client: Client, name: str) -> None:
+    """Create a collection."""
+    click.echo(f"Created the collection {client.create_collection(name).name}.")
+
+
+@collections.command("delete")
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@with_client()
+def delete_collection(client: Client, name: str, yes: bool) -> None:
+    """Delete a collection and every document in it."""
+    if not yes:
+        count = client.get_collection(name).document_count
+        click.confirm(f"Delete the collection {name} with its {count} documents?", abort=True)
+    client.delete_collection(name)
+    click.echo(f"Deleted the collection {name}.")

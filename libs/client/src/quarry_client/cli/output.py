@@ -1,0 +1,66 @@
+"""What commands print: tables for people, JSON for machines."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_CONTROL = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_PIPE_WIDTH = 200
+
+
+def plain(text: str) -> str:
+    """Return `text` without what would steer the terminal: documents are written by anybody."""
+    return text.encode("utf-8", "replace").decode().translate(_CONTROL)
+
+
+def console() -> Console:
+    """Return where tables go; wide when nobody's window limits it."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def notices() -> Console:
+    """Return where progress and remarks go, so that the output itself stays clean."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print `value` as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Print a table, or the sentence `empty` when there are no rows."""
+    table = Table(*columns, header_style="bold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    if table.row_count:
+        console().print(table)
+    else:
+        click.echo(empty)
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Print names and values, one a line."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in fields:
+        table.add_row(Text(name, style="bold"), cell(value))
+    console().print(table)
+
+
+def cell(value: object) -> Text:
+    """Return a value as a person reads it."""
+    if isinstance(value, Text):
+        return value
+    if value is None:
+        return Text("-", style="dim")
+    if isinstance(value, datetime):
+        return Text(f"{value:%Y-%m-%d %H:%M:%S}")
+    if isinstance(value, (list, tuple)):
+        return Text(plain(", ".join(map(str, value))) or "-")
+    return Text(plain(str(value)))
