@@ -1,0 +1,73 @@
+"""The connection to Qdrant: every call has a deadline, a span and typed errors."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import httpx
+from qdrant_client import AsyncQdrantClient
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+from quarry_common.errors import DeadlineExceededError, UnavailableError
+from quarry_common.settings import QdrantSettings
+from quarry_common.telemetry import tracing
+from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
+
+T = TypeVar("T")
+
+READ_SECONDS = 5.0
+WRITE_SECONDS = 30.0
+SCHEMA_SECONDS = 60.0
+
+_TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@asynccontextmanager
+async def connect(settings: QdrantSettings) -> AsyncIterator[AsyncQdrantClient]:
+    """Yield a client; nothing is sent before the first call."""
+    client = AsyncQdrantClient(
+        url=settings.qdrant_url,
+        api_key=settings.qdrant_api_key.get_secret_value() or None,
+        check_compatibility=False,
+        # The deadlines of `call` are shorter; this one only frees a connection that they could not.
+        timeout=int(SCHEMA_SECONDS) + 5,
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def call(operation: str, collection: str, answer: Awaitable[T], *, seconds: float) -> T:
+    """Return `answer`, the call of `operation`, within `seconds`.
+
+    Raises `DeadlineExceededError`, `UnavailableError` when Qdrant cannot be reached or cannot answer now,
+    `EmbedderMismatchError` when the collection does not exist, and `VectorIndexError` when Qdrant refuses.
+    """
+    attributes = {
+        "db.system.name": "qdrant",
+        "db.operation.name": operation,
+        "db.collection.name": collection,
+    }
+    with tracing.span(f"qdrant {operation}", kind=tracing.CLIENT, attributes=attributes):
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            raise DeadlineExceededError(
+                f"The vector index did not answer {operation} within {seconds:g} s.", retry_after_seconds=2
+            ) from None
+        except UnexpectedResponse as error:
+            raise _refusal(operation, collection, error) from error
+        except (ApiException, httpx.HTTPError, OSError) as error:
+            raise UnavailableError("The vector index cannot be reached.", retry_after_seconds=2) from error
+
+
+def _refusal(operation: str, collection: str, error: UnexpectedResponse) -> Exception:
+    said = bytes(error.content[:500]).decode(errors="replace")
+    if error.status_code in _TEMPORARY:
+        return UnavailableError(f"The vector index cannot do {operation} now: {said}", retry_after_seconds=2)
+    if error.status_code == 404:
+        return EmbedderMismatchError(f"The vector index has no collection {collection}.")
+    return VectorIndexError(f"The vector index refused {operation} ({error.status_code}): {said}")

@@ -1,0 +1,113 @@
+"""From what may be found (tenant, principals, the caller's filter) to Qdrant's filter."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from qdrant_client import models
+
+from quarry_common.contracts.filters import And, AnyOf, Exists, Field, Filter, Not, Or, Range, Scalar
+from quarry_common.vectors.points import metadata_key
+
+Condition = models.Condition
+
+_EXACT_FLOATS: Final = 2**53
+_INT64: Final = range(-(2**63), 2**63)
+_NEVER: Final = models.HasIdCondition(has_id=[])
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What a search may find: of one tenant, what the principals may see and the filter lets through."""
+
+    tenant_id: UUID
+    principals: frozenset[str] = frozenset()
+    filters: Filter | None = None
+
+
+def visible(scope: Scope) -> models.Filter:
+    """Return the filter of the active points within `scope`; the tenant is its outermost condition."""
+    must: list[Condition] = [*tenant(scope.tenant_id), equals("active", 1), _permitted(scope.principals)]
+    if scope.filters is not None:
+        must.append(condition(scope.filters))
+    return models.Filter(must=must)
+
+
+def corpus(tenant_id: UUID) -> models.Filter:
+    """Return the filter of the points over which a tenant's IDF is taken."""
+    return models.Filter(must=[*tenant(tenant_id), equals("active", 1)])
+
+
+def tenant(tenant_id: UUID) -> list[Condition]:
+    """Return the condition without which nothing is asked of the index."""
+    return [equals("tenant_id", str(tenant_id))]
+
+
+def equals(key: str, value: str | int) -> models.FieldCondition:
+    """Return the condition that the field, or one of its values, is `value`."""
+    return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+
+
+def condition(tree: Filter) -> Condition:  # noqa: PLR0911 - one line per kind
+    """Return `tree` as a condition of Qdrant."""
+    match tree:
+        case AnyOf():
+            return _any_of(_key(tree.field, tree.name), tree.values)
+        case Range():
+            return _range(tree)
+        case Exists():
+            field = models.PayloadField(key=_key(tree.field, tree.name))
+            return models.Filter(must_not=[models.IsEmptyCondition(is_empty=field)])
+        case And(()):
+            return models.Filter(must_not=[_NEVER])
+        case And():
+            return models.Filter(must=[condition(part) for part in tree.filters])
+        case Or(()):
+            return _NEVER
+        case Or():
+            return models.Filter(should=[condition(part) for part in tree.filters])
+        case Not():
+            return models.Filter(must_not=[condition(tree.filter)])
+
+
+def _permitted(principals: frozenset[str]) -> Condition:
+    public = equals("restricted", 0)
+    if not principals:
+        return public
+    mine = models.FieldCondition(key="principals", match=models.MatchAny(any=sorted(principals)))
+    return models.Filter(should=[public, mine])
+
+
+def _key(field: Field, name: str) -> str:
+    return f'metadata."{metadata_key(name)}"' if field is Field.METADATA else field.value
+
+
+def _any_of(key: str, values: Sequence[Scalar]) -> Condition:
+    texts = sorted({value for value in values if isinstance(value, str)})
+    flags = sorted({value for value in values if isinstance(value, bool)})
+    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+    parts: list[Condition] = []
+    if texts:
+        parts.append(models.FieldCondition(key=key, match=models.MatchAny(any=texts)))
+    parts += [models.FieldCondition(key=key, match=models.MatchValue(value=flag)) for flag in flags]
+    parts += [_number(key, number) for number in sorted(numbers)]
+    return parts[0] if len(parts) == 1 else models.Filter(should=parts) if parts else _NEVER
+
+
+def _number(key: str, number: float) -> Condition:
+    # A match takes integers only and does not find 5 where 5.0 is stored; a range compares floats, which
+    # hold every integer up to 2**53.
+    if isinstance(number, int) and abs(number) > _EXACT_FLOATS:
+        return equals(key, number) if number in _INT64 else _NEVER
+    return models.FieldCondition(key=key, range=models.Range(gte=number, lte=number))
+
+
+def _range(tree: Range) -> Condition:
+    bounds = {"gt": tree.gt, "gte": tree.gte, "lt": tree.lt, "lte": tree.lte}
+    key = _key(tree.field, tree.name)
+    moments = {name: bound for name, bound in bounds.items() if isinstance(bound, datetime)}
+    if moments:
+        return models.FieldCondition(key=key, range=models.DatetimeRange(**moments))
+    numbers = {name: bound for name, bound in bounds.items() if not isinstance(bound, datetime)}
+    return models.FieldCondition(key=key, range=models.Range(**numbers))

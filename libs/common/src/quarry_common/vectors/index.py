@@ -1,0 +1,181 @@
+"""The vector index of one embedder. Nothing is read or written without a tenant."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from qdrant_client import AsyncQdrantClient, models
+
+from quarry_common.settings import QdrantSettings
+from quarry_common.vectors import filters
+from quarry_common.vectors.connection import READ_SECONDS, WRITE_SECONDS, call
+from quarry_common.vectors.filters import Scope, equals
+from quarry_common.vectors.fusion import fuse
+from quarry_common.vectors.points import (
+    ChunkPoint,
+    DocumentChange,
+    Passage,
+    change_payload,
+    passage,
+    point,
+)
+from quarry_common.vectors.queries import Candidate, Legs, dense_request, sparse_request
+from quarry_common.vectors.schema import check_dimensions, collection_name, ensure_collection
+
+POINTS_PER_REQUEST = 128
+"""Small, because a store of one process answers no search while it takes a request in."""
+
+
+class VectorIndex:
+    """The points of one embedder's chunks.
+
+    Every method raises `UnavailableError` or `DeadlineExceededError` when Qdrant does not do its part,
+    `EmbedderMismatchError` when the embedder has no collection, `VectorIndexError` when Qdrant refuses.
+    """
+
+    def __init__(
+        self, client: AsyncQdrantClient, settings: QdrantSettings, *, embedder_id: str, dimensions: int
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._dimensions = dimensions
+        self.collection = collection_name(embedder_id)
+
+    async def ensure(self) -> None:
+        """Create what is missing of the embedder's collection; idempotent. `quarry migrate` calls it."""
+        await ensure_collection(self._client, self.collection, self._dimensions, self._settings)
+
+    async def check(self) -> None:
+        """Raise when the index cannot serve the embedder; for readiness."""
+        asked = self._client.get_collection(self.collection)
+        info = await call("get_collection", self.collection, asked, seconds=READ_SECONDS)
+        check_dimensions(self.collection, info, self._dimensions)
+
+    async def upsert_inactive(self, points: Sequence[ChunkPoint]) -> None:
+        """Store `points` where no search finds them yet; a chunk that is there already is left as it is.
+
+        So a worker that comes late cannot hide what its successor has activated.
+        """
+        for start in range(0, len(points), POINTS_PER_REQUEST):
+            part = [point(chunk, active=False) for chunk in points[start : start + POINTS_PER_REQUEST]]
+            stored = self._client.upsert(
+                self.collection, points=part, wait=True, update_mode=models.UpdateMode.INSERT_ONLY
+            )
+            await call("upsert", self.collection, stored, seconds=WRITE_SECONDS)
+
+    async def activate(self, tenant_id: UUID, document_id: UUID, version: int) -> None:
+        """Let searches find a version."""
+        await self._set({"active": 1}, _points(tenant_id, document_id, version=version))
+
+    async def deactivate(self, tenant_id: UUID, document_id: UUID, version: int | None = None) -> None:
+        """Hide a version, or all of a document, from searches."""
+        await self._set({"active": 0}, _points(tenant_id, document_id, version=version))
+
+    async def update_payload(self, tenant_id: UUID, document_id: UUID, change: DocumentChange) -> None:
+        """Give every point of a document its new metadata."""
+        await self._set(change_payload(change), _points(tenant_id, document_id))
+
+    async def delete_versions(
+        self, tenant_id: UUID, document_id: UUID, *, below: int | None = None, version: int | None = None
+    ) -> None:
+        """Delete a document's points: of `version`, of those `below`, or all when neither is given."""
+        await self._delete(_points(tenant_id, document_id, version=version, below=below))
+
+    async def delete_collection(self, tenant_id: UUID, collection: str) -> None:
+        """Delete the points of a tenant's logical collection."""
+        await self._delete(models.Filter(must=[*filters.tenant(tenant_id), equals("collection", collection)]))
+
+    async def count(
+        self,
+        tenant_id: UUID,
+        document_id: UUID | None = None,
+        version: int | None = None,
+        *,
+        active: bool | None = None,
+    ) -> int:
+        """Return how many points there are, exactly."""
+        chosen = _points(tenant_id, document_id, version=version, active=active)
+        counted = self._client.count(self.collection, count_filter=chosen, exact=True)
+        return (await call("count", self.collection, counted, seconds=READ_SECONDS)).count
+
+    async def search(self, scope: Scope, legs: Legs, *, depth: int) -> list[Candidate]:
+        """Return the ranked list of what `legs` find within `scope`, best first.
+
+        One leg gives at most `depth` points with its own score (cosine, or BM25); two are fused into at most
+        `2 * depth` with scores from 0 to 1. Equal scores are in the order of their ids.
+        """
+        requests = []
+        if legs.dense is not None:
+            requests.append(dense_request(scope, legs.dense, depth, self._settings.hnsw_ef_search))
+        if legs.sparse is not None and legs.sparse.indices:
+            requests.append(sparse_request(scope, legs.sparse, depth))
+        if not requests:
+            return []
+        asked = self._client.query_batch_points(self.collection, requests=requests)
+        answers = await call("query_batch", self.collection, asked, seconds=READ_SECONDS)
+        found = [_ranked(map(_candidate, answer.points)) for answer in answers]
+        return found[0] if legs.dense is None or legs.sparse is None else _fused(legs.text, found)
+
+    async def fetch(self, scope: Scope, chunk_ids: Sequence[UUID]) -> dict[UUID, Passage]:
+        """Return the passages of `chunk_ids` that still are within `scope`."""
+        if not chunk_ids:
+            return {}
+        chosen = filters.visible(scope)
+        ids = models.HasIdCondition(has_id=[str(chunk_id) for chunk_id in chunk_ids])
+        asked = self._client.scroll(
+            self.collection,
+            scroll_filter=models.Filter(must=[*filters.tenant(scope.tenant_id), ids, chosen]),
+            limit=len(chunk_ids),
+            with_payload=True,
+            with_vectors=False,
+        )
+        records, _ = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
+        return {UUID(str(record.id)): passage(record.payload or {}) for record in records}
+
+    async def _set(self, payload: dict[str, object], chosen: models.Filter) -> None:
+        done = self._client.set_payload(self.collection, payload=payload, points=chosen, wait=True)
+        await call("set_payload", self.collection, done, seconds=WRITE_SECONDS)
+
+    async def _delete(self, chosen: models.Filter) -> None:
+        done = self._client.delete(
+            self.collection, points_selector=models.FilterSelector(filter=chosen), wait=True
+        )
+        await call("delete", self.collection, done, seconds=WRITE_SECONDS)
+
+
+def _points(
+    tenant_id: UUID,
+    document_id: UUID | None,
+    *,
+    version: int | None = None,
+    below: int | None = None,
+    active: bool | None = None,
+) -> models.Filter:
+    must = filters.tenant(tenant_id)
+    if document_id is not None:
+        must.append(equals("document_id", str(document_id)))
+    if version is not None:
+        must.append(equals("version", version))
+    if below is not None:
+        must.append(models.FieldCondition(key="version", range=models.Range(lt=below)))
+    if active is not None:
+        must.append(equals("active", int(active)))
+    return models.Filter(must=must)
+
+
+def _candidate(found: models.ScoredPoint) -> Candidate:
+    payload = found.payload or {}
+    return Candidate(UUID(str(found.id)), UUID(payload["document_id"]), payload["version"], found.score)
+
+
+def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda found: (-found.score, found.chunk_id.int))
+
+
+def _fused(text: str, found: Sequence[Sequence[Candidate]]) -> list[Candidate]:
+    known = {candidate.chunk_id: candidate for leg in found for candidate in leg}
+    legs = [[(candidate.chunk_id, candidate.score) for candidate in leg] for leg in found]
+    fused = fuse(text, legs[0], legs[1] if len(legs) > 1 else [])
+    return _ranked(
+        Candidate(chunk_id, known[chunk_id].document_id, known[chunk_id].version, score)
+        for chunk_id, score in fused
+    )

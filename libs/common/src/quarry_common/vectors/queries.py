@@ -1,0 +1,57 @@
+"""The requests of a search: one per leg, each within the scope."""
+
+from uuid import UUID
+
+import msgspec
+import numpy as np
+from qdrant_client import models
+
+from quarry_common.embedding.bm25 import SparseVector
+from quarry_common.vectors.filters import Scope, corpus, visible
+from quarry_common.vectors.points import DenseVector
+from quarry_common.vectors.schema import DENSE, SPARSE
+
+RANKED_FIELDS = ["document_id", "version"]
+
+
+class Legs(msgspec.Struct, frozen=True):
+    """What is searched by: the query's text and its vector for each leg that is to run."""
+
+    text: str
+    dense: DenseVector | None = None
+    sparse: SparseVector | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A point that a search found."""
+
+    chunk_id: UUID
+    document_id: UUID
+    version: int
+    score: float
+
+
+def dense_request(scope: Scope, vector: DenseVector, depth: int, hnsw_ef: int) -> models.QueryRequest:
+    """Return the request for the points nearest to `vector`."""
+    return models.QueryRequest(
+        query=vector.tolist() if isinstance(vector, np.ndarray) else list(vector),
+        using=DENSE,
+        filter=visible(scope),
+        params=models.SearchParams(hnsw_ef=max(hnsw_ef, depth)),
+        limit=depth,
+        with_payload=RANKED_FIELDS,
+        with_vector=False,
+    )
+
+
+def sparse_request(scope: Scope, vector: SparseVector, depth: int) -> models.QueryRequest:
+    """Return the request for the points that share most with `vector`, with the tenant's own IDF."""
+    return models.QueryRequest(
+        query=models.SparseVector(indices=vector.indices, values=vector.values),
+        using=SPARSE,
+        filter=visible(scope),
+        params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus(scope.tenant_id))),
+        limit=depth,
+        with_payload=RANKED_FIELDS,
+        with_vector=False,
+    )

@@ -1,0 +1,81 @@
+"""The collection of one embedder: its vectors, its payload indexes, and its creation."""
+
+import re
+
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
+
+from quarry_common.settings import QdrantSettings
+from quarry_common.vectors.connection import READ_SECONDS, SCHEMA_SECONDS, call
+from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
+
+DENSE = "dense"
+SPARSE = "bm25"
+
+_KEYWORDS = (
+    "document_id",
+    "collection",
+    "doc_type",
+    "tags",
+    "external_id",
+    "source_url",
+    "principals",
+)
+_INTEGERS = ("active", "restricted", "version")
+_DATES = ("created_at", "updated_at")
+
+PAYLOAD_INDEXES: dict[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
+    "tenant_id": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    **dict.fromkeys(_KEYWORDS, models.PayloadSchemaType.KEYWORD),
+    **dict.fromkeys(_INTEGERS, models.PayloadSchemaType.INTEGER),
+    **dict.fromkeys(_DATES, models.PayloadSchemaType.DATETIME),
+}
+
+
+def collection_name(embedder_id: str) -> str:
+    """Return the name of the collection that holds an embedder's points."""
+    return "chunks_" + re.sub(r"[^A-Za-z0-9_.-]", "_", embedder_id)
+
+
+async def ensure_collection(
+    client: AsyncQdrantClient, name: str, dimensions: int, settings: QdrantSettings
+) -> None:
+    """Create the collection and the payload indexes that are missing; raise as `check_dimensions` does."""
+    if not await call("collection_exists", name, client.collection_exists(name), seconds=READ_SECONDS):
+        await call(
+            "create_collection", name, _create(client, name, dimensions, settings), seconds=SCHEMA_SECONDS
+        )
+    info = await call("get_collection", name, client.get_collection(name), seconds=READ_SECONDS)
+    check_dimensions(name, info, dimensions)
+    for field, index in PAYLOAD_INDEXES.items():
+        if field not in info.payload_schema:
+            made = client.create_payload_index(name, field_name=field, field_schema=index, wait=True)
+            await call("create_payload_index", name, made, seconds=SCHEMA_SECONDS)
+
+
+def check_dimensions(name: str, info: models.CollectionInfo, dimensions: int) -> None:
+    """Raise `EmbedderMismatchError` when the collection holds vectors of another length."""
+    vectors = info.config.params.vectors
+    dense = vectors.get(DENSE) if isinstance(vectors, dict) else None
+    if dense is None or SPARSE not in (info.config.params.sparse_vectors or {}):
+        raise VectorIndexError(f"Collection {name} was not made by Quarry: it lacks {DENSE} or {SPARSE}.")
+    if dense.size != dimensions:
+        raise EmbedderMismatchError(
+            f"Collection {name} holds vectors of {dense.size} dimensions; the embedder makes {dimensions}."
+        )
+
+
+async def _create(client: AsyncQdrantClient, name: str, dimensions: int, settings: QdrantSettings) -> None:
+    try:
+        await client.create_collection(
+            name,
+            vectors_config={DENSE: models.VectorParams(size=dimensions, distance=models.Distance.COSINE)},
+            sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            # One graph per tenant and none over all: a search is always within one tenant.
+            hnsw_config=models.HnswConfigDiff(
+                m=0, payload_m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
+            ),
+        )
+    except UnexpectedResponse as error:
+        if error.status_code != 409:  # two that migrate at once: the other was faster
+            raise
