@@ -1,0 +1,233 @@
+"""`quarry ingest`: which files, under which ids, what is told, and that it can be repeated and stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import Result
+from libs.client.tests.http_server import Received, Reply, Server, problem
+from libs.client.tests.platform import Platform
+
+from quarry_client.cli.files import find_files
+
+Quarry = Callable[..., Result]
+UNSUPPORTED: dict[str, object] = {
+    "code": "unsupported_format",
+    "status": 415,
+    "title": "Unsupported",
+    "detail": "It is an image.",
+    "advice": "Send text.",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "docs"
+    names = ("a.md", "sub/b.md", "sub/deep/c.txt", ".hidden", ".git/config", "sub/CVS/Entries", "sub/.env")
+    for name in names:
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"text of {name}")
+    (root / "loop").symlink_to(root, target_is_directory=True)
+    (root / "broken").symlink_to(root / "nowhere")
+    os.mkfifo(root / "pipe")
+    return root
+
+
+def ids(root: Path, **options: object) -> list[str]:
+    return [file.external_id for file in find_files([root], **options)]  # type: ignore[arg-type]
+
+
+def test_hidden_files_version_control_links_to_folders_and_pipes_are_left_out(tree: Path) -> None:
+    assert ids(tree) == ["a.md", "sub/b.md", "sub/deep/c.txt"]
+
+
+def test_globs_choose_by_path_and_by_name(tree: Path) -> None:
+    assert ids(tree, include=["*.md"]) == ["a.md", "sub/b.md"]
+    assert ids(tree, include=["sub/*"]) == ["sub/b.md", "sub/deep/c.txt"]
+    assert ids(tree, exclude=["deep"]) == ["a.md", "sub/b.md"]
+    assert ids(tree, include=["*.md"], exclude=["sub/*"]) == ["a.md"]
+
+
+def test_a_file_named_itself_goes_by_its_name_even_when_hidden(tree: Path) -> None:
+    assert ids(tree / "sub" / "b.md") == ["b.md"]
+    assert ids(tree / ".hidden", prefix="mine/") == ["mine/.hidden"]
+
+
+def test_two_files_of_one_id_are_refused_before_anything_is_sent(tree: Path) -> None:
+    (tree / "sub" / "a.md").write_text("another")
+    with pytest.raises(click.UsageError, match=r"would both go by the id 'a\.md'"):
+        find_files([tree, tree / "sub"])
+
+
+def test_a_file_named_twice_is_taken_once(tree: Path) -> None:
+    assert [file.external_id for file in find_files([tree, tree / "a.md"])] == [
+        "a.md",
+        "sub/b.md",
+        "sub/deep/c.txt",
+    ]
+
+
+def test_a_name_that_is_no_utf8_gets_a_readable_id(tmp_path: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))).write_text("x")
+    assert ids(tmp_path) == ["caf\\xe9.txt"]
+
+
+def test_a_folder_is_sent_and_followed_until_it_can_be_found(
+    quarry: Quarry, tree: Path, platform: Platform
+) -> None:
+    platform.collections.add("law")
+    result = quarry("ingest", tree, "--collection", "law", "--tag", "t", "--metadata", "year=2024")
+    assert result.exit_code == 0, result.output
+    assert "3 files: 3 searchable" in result.stdout
+    assert set(platform.documents) == {("law", name) for name in ("a.md", "sub/b.md", "sub/deep/c.txt")}
+    body = platform.documents["law", "sub/deep/c.txt"]
+    assert b'filename="c.txt"' in body
+    assert b'{"year":2024}' in body
+    assert b'["t"]' in body
+
+
+def test_to_repeat_is_a_no_op_and_a_change_is_seen(quarry: Quarry, tree: Path, platform: Platform) -> None:
+    quarry("ingest", tree)
+    jobs = len(platform.jobs)
+    assert "3 files: 3 unchanged" in quarry("ingest", tree).stdout
+    (tree / "a.md").write_text("changed")
+    assert "1 searchable, 2 unchanged" in quarry("ingest", tree).stdout
+    assert len(platform.jobs) == jobs + 1
+
+
+def test_refusals_are_listed_with_advice_and_fail_only_when_strict(
+    quarry: Quarry, tree: Path, platform: Platform
+) -> None:
+    platform.refuse_jobs["a.md"] = UNSUPPORTED
+    platform.refuse_uploads["sub/b.md"] = problem(413, "payload_too_large", "Too big.", advice="Split it.")
+
+    result = quarry("ingest", tree)
+
+    assert result.exit_code == 0
+    for told in (
+        "unsupported_format",
+        "It is an image. Send text.",
+        "payload_too_large",
+        "Too big. Split it.",
+    ):
+        assert told in result.stdout
+    assert "1 searchable, 2 refused" in result.stdout
+    assert quarry("ingest", tree, "--strict").exit_code == 1
+
+
+def test_what_is_no_refusal_fails_the_command(quarry: Quarry, tree: Path, platform: Platform) -> None:
+    platform.refuse_jobs["a.md"] = UNSUPPORTED | {"status": 500, "code": "internal_error"}
+    result = quarry("ingest", tree, "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["searchable"], told["failed"], told["refused"]) == (2, 1, 0)
+    assert [(item["external_id"], item["code"]) for item in told["items"] if item["outcome"] == "failed"] == [
+        ("a.md", "internal_error")
+    ]
+
+
+def test_many_files_are_followed_over_pages(quarry: Quarry, tmp_path: Path, platform: Platform) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(250):
+        (many / f"{number:03}.txt").write_text(f"text {number}")
+    platform.polls_until_done = 3
+    result = quarry("ingest", many, "--jobs", "8")
+    assert result.exit_code == 0
+    assert "250 files: 250 searchable" in result.stdout
+
+
+def test_without_waiting_it_ends_when_all_is_accepted(
+    quarry: Quarry, tree: Path, platform: Platform, served: Server
+) -> None:
+    platform.polls_until_done = 10**9
+    assert "3 files: 3 accepted" in quarry("ingest", tree, "--no-wait").stdout
+    assert not [path for path in served.paths() if path.startswith("/api/jobs")]
+
+
+def test_jobs_that_do_not_move_end_the_wait(quarry: Quarry, tree: Path, platform: Platform) -> None:
+    platform.polls_until_done = 10**9
+    result = quarry("ingest", tree / "a.md", "--stall-timeout", "1")
+    assert result.exit_code == 1
+    assert "not_finished" in result.stdout
+
+
+def test_a_wrong_key_is_told_once(quarry: Quarry, tree: Path, served: Server) -> None:
+    result = quarry("ingest", tree, "--api-key", "wrong")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "The key is not valid. (unauthenticated)" in result.stderr
+    assert "Use another key." in result.stderr
+    assert len(served.received) == 1
+
+
+def test_a_quota_that_is_used_up_stops_the_run(quarry: Quarry, tree: Path, platform: Platform) -> None:
+    platform.refuse_uploads["a.md"] = problem(429, "quota_exceeded", "10 of 10 documents.", advice="Ask.")
+    result = quarry("ingest", tree, "--jobs", "1")
+    assert result.exit_code == 1
+    assert "3 not sent" in result.stdout
+    assert "10 of 10 documents." in result.stderr
+
+
+def test_a_collection_that_is_not_there_is_told_before_anything_is_sent(quarry: Quarry, tree: Path) -> None:
+    result = quarry("ingest", tree, "--collection", "none")
+    assert result.exit_code == 1
+    assert "quarry collections create none" in result.stderr
+
+
+def test_an_empty_folder_is_told(quarry: Quarry, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = quarry("ingest", tmp_path / "empty")
+    assert result.exit_code == 1
+    assert "no files to ingest" in result.stderr
+
+
+def test_a_file_that_cannot_be_read_fails_alone(
+    quarry: Quarry, tree: Path, platform: Platform, served: Server
+) -> None:
+    def vanish(request: Received) -> Reply:
+        (tree / "sub" / "b.md").unlink(missing_ok=True)
+        return platform(request)
+
+    served.answer = vanish
+    result = quarry("ingest", tree, "--jobs", "1")
+    assert result.exit_code == 1
+    assert "unreadable_file" in result.stdout
+    assert "2 searchable, 1 failed" in result.stdout
+
+
+def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
+    quarry: Quarry, tree: Path, platform: Platform, served: Server, python: str
+) -> None:
+    stuck, release = threading.Event(), threading.Event()
+
+    def hold_one_upload(request: Received) -> Reply:
+        if request.path.endswith("sub/b.md"):
+            stuck.set()
+            release.wait(60)
+        return platform(request)
+
+    served.answer = hold_one_upload
+    arguments = [python, "-m", "quarry_client.cli", "ingest", str(tree), "--jobs", "1"]
+    environment = os.environ | {"QUARRY_URL": served.url, "QUARRY_API_KEY": "secret"}
+    with subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert stuck.wait(30)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+    release.set()
+
+    assert process.returncode == 130
+    assert "2 not sent" in output
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    served.answer = platform
+    assert "3 files: " in quarry("ingest", tree).stdout
+    assert len(platform.documents) == 3
