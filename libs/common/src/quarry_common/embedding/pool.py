@@ -33,8 +33,9 @@ class _Waiting(NamedTuple):
 class EmbedderPool:
     """An embedder behind a bounded queue and one thread. Belongs to the event loop that first uses it.
 
-    While one run is under way, what arrives is collected and goes into the next: up to 16 texts, in the order of
-    arrival. Requests of more texts are cut into runs, so a query waits for one run of an upload, not for all.
+    While one run is under way, what arrives is collected and goes into the next: up to 16 texts, in the
+    order of arrival. Requests of more texts are cut into runs, so a query waits for one run of an upload,
+    not for all.
     """
 
     def __init__(self, embedder: Embedder, *, max_waiting: int) -> None:
@@ -49,8 +50,8 @@ class EmbedderPool:
     async def embed(self, texts: Sequence[str], *, deadline: float) -> Vectors:
         """Return one vector per text. `deadline` is a moment of the running loop's `time()`.
 
-        Raises `EmbedderBusyError` when the queue is full and `DeadlineExceededError` when the deadline passes; what
-        has not begun by then is not computed.
+        Raises `EmbedderBusyError` when the queue is full and `DeadlineExceededError` when the deadline
+        passes; what has not begun by then is not computed.
         """
         if self._closed:
             raise UnavailableError("The embedder is being stopped", retry_after_seconds=1)

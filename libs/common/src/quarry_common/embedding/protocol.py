@@ -11,7 +11,8 @@ Vectors: TypeAlias = NDArray[np.float32]
 class Embedder(Protocol):
     """Turns texts into vectors whose inner product is their likeness.
 
-    Two embedders with the same `id` give the same vector for the same text; the id is what an index is bound to.
+    Two embedders with the same `id` give the same vector for the same text; the id is what an index is
+    bound to.
     """
 
     @property
@@ -27,7 +28,8 @@ class Embedder(Protocol):
         """Tokens of a text that count (the model's own special tokens left out); what follows is not seen."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector of length 1 per text, in the same order. Blocks: call it through `EmbedderPool`."""
+        """Return one vector of length 1 per text, in the same order. Blocks: call it through
+        `EmbedderPool`."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each whole text has, without special tokens."""
