@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Iterable
 
 import asyncpg
 import click
@@ -19,7 +20,8 @@ from quarry_common.postgres.migrations import read
 from quarry_common.service import ServiceDefinition, definitions
 from quarry_common.service import run as run_service
 from quarry_common.settings import NatsSettings, QdrantSettings, load
-from quarry_common.vectors.index import open_index
+from quarry_common.vectors.connection import connect as connect_qdrant
+from quarry_common.vectors.index import VectorIndex
 
 
 class MigrateSettings(NatsSettings, QdrantSettings, EmbedderSettings):
@@ -49,20 +51,20 @@ def migrate() -> None:
     """Bring database, streams and vector index to what this version needs. Safe to repeat."""
     try:
         settings = load(MigrateSettings)
-        asyncio.run(_migrate(settings))
+        asyncio.run(migrate_all(settings, definitions().values()))
     except QuarryError as error:
         raise click.ClickException(f"{error.data.detail} {error.data.advice}") from error
 
 
-async def _migrate(settings: MigrateSettings) -> None:
-    await _migrate_database(
-        settings, [found for found in definitions().values() if found.migrations is not None]
-    )
+async def migrate_all(settings: MigrateSettings, services: Iterable[ServiceDefinition]) -> None:
+    """Migrate the schemas of `services`, the streams and the vector index."""
+    await _migrate_database(settings, [service for service in services if service.migrations is not None])
     async with connect(settings, "quarry-migrate") as connection:
         await provision(connection.jetstream(timeout=10), STREAMS, CONSUMERS, settings.nats_replicas)
         click.echo(f"streams: {', '.join(stream.name for stream in STREAMS)}")
     embedder = load_embedder(settings)
-    async with open_index(settings, embedder.id, embedder.dimensions) as index:
+    async with connect_qdrant(settings) as client:
+        index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         await index.ensure()
         click.echo(f"vector index: {index.collection}")
 

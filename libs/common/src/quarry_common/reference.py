@@ -3,7 +3,7 @@
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -56,8 +56,8 @@ def _allowed(field: FieldInfo) -> str:
         for sign, name in ((">", "gt"), ("≥", "ge"), ("<", "lt"), ("≤", "le")):
             if (value := getattr(bound, name, None)) is not None:
                 parts.append(f"{sign} {value}")
-    if not parts and hasattr(field.annotation, "__args__"):
-        parts = [f"`{_text(choice)}`" for choice in field.annotation.__args__]
+    if not parts:
+        parts = [f"`{_text(choice)}`" for choice in get_args(field.annotation)]
     return ", ".join(parts)
 
 

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 
-from quarry_common.vectors.index import open_index
+from quarry_common.vectors.connection import connect as connect_qdrant
+from quarry_common.vectors.index import VectorIndex
 
 from quarry_common.blobs import open_store
 from quarry_common.contracts import documents as contract
@@ -19,7 +20,7 @@ from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.postgres.pool import connect_pool
 from quarry_common.service import Service, ServiceDefinition
 from quarry_indexer import SERVICE
-from quarry_indexer.chunking.chunks import ChunkOptions
+from quarry_indexer.chunking.chunk import ChunkOptions
 from quarry_indexer.handlers.acceptance import Acceptance
 from quarry_indexer.handlers.collections import Collections
 from quarry_indexer.handlers.commands import Commands
@@ -41,7 +42,8 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         local = load_embedder(settings)
         embedder = EmbedderPool(local, max_waiting=settings.embedder_max_waiting)
         stack.push_async_callback(embedder.close)
-        index = await stack.enter_async_context(open_index(settings, local.id, local.dimensions))
+        client = await stack.enter_async_context(connect_qdrant(settings))
+        index = VectorIndex(client, settings, embedder_id=local.id, dimensions=local.dimensions)
         blobs = open_store(settings)
 
         options = ChunkOptions(max_tokens=settings.chunk_tokens, overlap_tokens=settings.chunk_overlap_tokens)

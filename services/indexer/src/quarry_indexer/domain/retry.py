@@ -1,6 +1,6 @@
 """What happens to a job after an error: is it over, or tried again, and when?"""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
@@ -37,13 +37,7 @@ def judge(error: Exception, *, attempt: int, failures: int, age: timedelta) -> V
     return Verdict(data, delay if failures + 1 < MAX_FAILURES else None)
 
 
-def abandoned(takeovers: int) -> JobAbandonedError | None:
-    """Return the error of a job whose workers keep dying, or None while it may be tried."""
-    if takeovers <= MAX_TAKEOVERS:
-        return None
-    return JobAbandonedError(f"The job was begun {takeovers + 1} times and its worker never lived to end it.")
-
-
-def age(created_at: datetime, now: datetime) -> timedelta:
-    """Return how long ago a job was accepted."""
-    return now - created_at
+def refuse_abandoned(takeovers: int) -> None:
+    """Raise `JobAbandonedError` for a job whose workers keep dying."""
+    if takeovers > MAX_TAKEOVERS:
+        raise JobAbandonedError(f"The job was begun {takeovers + 1} times; no worker lived to end it.")

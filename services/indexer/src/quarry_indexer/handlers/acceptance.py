@@ -82,7 +82,7 @@ class Acceptance:
         alive = row.latest_version > 0 and row.deleted_at is None
         if alive and not request.upsert:
             raise ExternalIdTakenError(
-                f"{fields.external_id!r} is taken in collection {fields.collection!r} by document {document_id}."
+                f"{fields.external_id!r} in collection {fields.collection!r} is document {document_id}."
             )
         if alive and await documents.fingerprint_of(connection, document_id, row.latest_version) == digest:
             job_id = await jobs.of_version(connection, document_id, row.latest_version)
@@ -126,7 +126,7 @@ class Acceptance:
             raise CollectionMissingError(f"There is no collection {name!r}.")
         if collection.embedder_id != self._embedder_id:
             raise EmbedderMismatchError(
-                f"The collection {name!r} was made with {collection.embedder_id}; {self._embedder_id} is running."
+                f"The collection {name!r} is of {collection.embedder_id}; {self._embedder_id} is running."
             )
 
     async def _remove(self, blob: BlobRef) -> None:

@@ -68,7 +68,8 @@ class Documents:
     async def delete(self, request: DocumentRef) -> Deleted:
         """Make a document unfindable, now; its remains are purged afterwards.
 
-        The tombstone is committed before the points go: a job at its fence, or a purge after a crash, sees it.
+        The tombstone is committed before the points go: a job at its fence, or a purge after a crash,
+        sees it.
         """
         tenant_id, document_id = request.tenant_id, _id(request)
         async with self._database.tenant_transaction(tenant_id) as connection:

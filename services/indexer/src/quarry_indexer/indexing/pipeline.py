@@ -1,8 +1,8 @@
 """One job, from its stored file to passages that searches find: fetch, parse, chunk, embed, index.
 
-What is done is kept: the extracted text and the chunks once they are there, the points batch by batch. Whoever
-takes the job over goes on from there. Every write asks for the lease token, so that a worker which lost its
-lease changes nothing that counts.
+What is done is kept: the extracted text and the chunks once they are there, the points batch by batch.
+Whoever takes the job over goes on from there. Every write asks for the lease token, so that a worker which
+lost its lease changes nothing that counts.
 """
 
 import asyncio
@@ -32,7 +32,8 @@ from quarry_common.messaging.outbox import publish_event
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.telemetry import tracing
 from quarry_indexer import SERVICE
-from quarry_indexer.chunking.chunks import ChunkOptions
+from quarry_indexer.chunking.chunk import ChunkOptions
+from quarry_indexer.chunking.chunker import chunk_document
 from quarry_indexer.domain.errors import FileMissingError, LeaseLostError
 from quarry_indexer.domain.passage import embedded_text, keyword_text
 from quarry_indexer.indexing.metrics import BATCH_SECONDS, CHUNKS
@@ -116,7 +117,8 @@ class Pipeline:
                 return await self._parser.parse(file, version.file_name, version.declared_type or None)
 
     async def _chunk(self, lease: Lease, version: VersionRow, parsed: ParsedDocument) -> Prepared:
-        chunks = await self._parser.chunk(parsed, self._options)
+        # Cutting a book takes seconds of pure computation: the loop goes on meanwhile.
+        chunks = await asyncio.to_thread(chunk_document, parsed, self._options, self._embedder.embedder)
         rows = [
             ChunkRow(c.ordinal, list(c.heading_path), c.page, c.char_start, c.char_end, c.token_count)
             for c in chunks

@@ -114,8 +114,7 @@ class Worker:
 
     async def _run(self, lease: Lease) -> str:
         try:
-            if (error := retry.abandoned(lease.takeovers)) is not None:
-                raise error
+            retry.refuse_abandoned(lease.takeovers)
             await self._under_lease(lease)
         except LeaseLostError:
             log.info("the job is no longer this worker's")

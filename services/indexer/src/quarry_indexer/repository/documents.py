@@ -149,7 +149,10 @@ async def add_version(
 async def fingerprint_of(connection: Connection, document_id: UUID, version: int) -> bytes | None:
     """Return the fingerprint of a version that is searchable or on its way."""
     return await connection.fetchval(  # type: ignore[no-any-return]
-        "SELECT fingerprint FROM versions WHERE document_id = $1 AND version = $2 AND state IN ('pending', 'active')",
+        """
+        SELECT fingerprint FROM versions
+        WHERE document_id = $1 AND version = $2 AND state IN ('pending', 'active')
+        """,
         document_id,
         version,
     )

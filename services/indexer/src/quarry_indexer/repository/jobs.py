@@ -128,7 +128,8 @@ async def claim(connection: Connection, lease_seconds: float) -> Lease | None:
         SELECT t.tenant_id FROM turns t
         WHERE EXISTS (
             SELECT 1 FROM jobs j WHERE j.tenant_id = t.tenant_id
-              AND ((j.state = 'queued' AND j.run_at <= now()) OR (j.state = 'running' AND j.leased_until < now())))
+              AND ((j.state = 'queued' AND j.run_at <= now())
+                   OR (j.state = 'running' AND j.leased_until < now())))
         ORDER BY t.claimed_at LIMIT 1 FOR UPDATE SKIP LOCKED
         """
     )
@@ -144,8 +145,8 @@ async def claim(connection: Connection, lease_seconds: float) -> Lease | None:
             takeovers = takeovers + (next.state = 'running')::int,
             leased_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now())
         FROM next WHERE jobs.id = next.id
-        RETURNING jobs.id AS job_id, tenant_id, document_id, version, collection, lease_token AS token, attempt,
-            failures, takeovers, chunks_done, chunks_total, traceparent, created_at
+        RETURNING jobs.id AS job_id, tenant_id, document_id, version, collection, lease_token AS token,
+            attempt, failures, takeovers, chunks_done, chunks_total, traceparent, created_at
         """,
         turn,
         uuid4(),
@@ -175,7 +176,8 @@ async def advance(
     """Record what the job is doing and how far it is; return whether the lease is still held."""
     status = await connection.execute(
         """
-        UPDATE jobs SET stage = $3, chunks_done = coalesce($4, chunks_done), chunks_total = coalesce($5, chunks_total)
+        UPDATE jobs SET stage = $3, chunks_done = coalesce($4, chunks_done),
+            chunks_total = coalesce($5, chunks_total)
         WHERE id = $1 AND lease_token = $2 AND state = 'running'
         """,
         lease.job_id,

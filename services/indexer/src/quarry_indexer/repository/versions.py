@@ -58,9 +58,9 @@ async def find(connection: Connection, document_id: UUID, version: int) -> Versi
     """Return a version that is not discarded."""
     row = await connection.fetchrow(
         """
-        SELECT v.document_id, v.version, v.tenant_id, d.collection, d.external_id, v.title, v.doc_type, v.tags,
-               v.metadata, v.source_url, v.allowed_principals, v.file_name, v.declared_type, v.blob_path,
-               v.text_path, d.created_at, v.created_at AS updated_at
+        SELECT v.document_id, v.version, v.tenant_id, d.collection, d.external_id, v.title, v.doc_type,
+               v.tags, v.metadata, v.source_url, v.allowed_principals, v.file_name, v.declared_type,
+               v.blob_path, v.text_path, d.created_at, v.created_at AS updated_at
         FROM versions v JOIN documents d ON d.id = v.document_id
         WHERE v.document_id = $1 AND v.version = $2 AND v.state IN ('pending', 'active')
         """,
@@ -86,8 +86,8 @@ async def save_chunks(
     # COPY is refused under row-level security; one statement with a value per row is next best.
     await connection.executemany(
         """
-        INSERT INTO chunks (document_id, version, ordinal, tenant_id, heading_path, page, char_start, char_end,
-            token_count)
+        INSERT INTO chunks (document_id, version, ordinal, tenant_id, heading_path, page, char_start,
+            char_end, token_count)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         """,
         [
@@ -177,7 +177,10 @@ async def purged(connection: Connection, version: Discarded) -> None:
     if version.state == "failed":
         await connection.execute("DELETE FROM chunks WHERE document_id = $1 AND version = $2", *key)
         await connection.execute(
-            "UPDATE versions SET indexed_points = false, text_path = NULL WHERE document_id = $1 AND version = $2",
+            """
+            UPDATE versions SET indexed_points = false, text_path = NULL
+            WHERE document_id = $1 AND version = $2
+            """,
             *key,
         )
         return

@@ -1,0 +1,113 @@
+"""The indexer on real servers: migrated once, run in this process, asked over NATS as the gateway does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from quarry_common.blobs import BlobStore, open_store
+from quarry_common.commands import MigrateSettings, migrate_all
+from quarry_common.contracts import documents as contract
+from quarry_common.contracts.documents import Accept, Accepted, BlobRef, DocumentFields, Job, JobRef
+from quarry_common.embedding.load import load_embedder
+from quarry_common.ids import new_id
+from quarry_common.messaging.broker import connect
+from quarry_common.messaging.rpc import RpcClient
+from quarry_common.ops import free_port
+from quarry_common.service import serve
+from quarry_common.settings import load
+from quarry_common.vectors.connection import connect as connect_qdrant
+from quarry_common.vectors.index import VectorIndex
+from quarry_indexer.service import build, definition
+from quarry_indexer.settings import IndexerSettings
+from quarry_local.servers.postgres import with_login
+from quarry_local.testing import create_database
+
+PASSWORD = "indexer-test"
+
+
+class Indexer:
+    """What a test may do: send documents as the gateway does, and look into the stores."""
+
+    def __init__(
+        self, rpc: RpcClient, blobs: BlobStore, index: VectorIndex, dsn: str, tenant_id: UUID
+    ) -> None:
+        self.rpc = rpc
+        self.blobs = blobs
+        self.index = index
+        self.admin_dsn = dsn
+        self.tenant_id = tenant_id
+
+    async def put(
+        self, content: bytes | None, *, file_name: str = "file.txt", upsert: bool = False, key: str | None = None,
+        tenant_id: UUID | None = None, **fields: object,
+    ) -> Accepted:  # fmt: skip
+        tenant = tenant_id or self.tenant_id
+        blob = None
+        if content is not None:
+
+            async def stream() -> AsyncIterator[bytes]:
+                yield content
+
+            path = f"tenants/{tenant}/uploads/{new_id()}"
+            stored = await self.blobs.put_stream(path, stream(), max_bytes=1 << 30)
+            blob = BlobRef(stored.path, stored.size_bytes, stored.sha256, file_name)
+        request = Accept(tenant, DocumentFields(**fields), blob, upsert, key)  # type: ignore[arg-type]
+        return await self.rpc.call(contract.ACCEPT, request)
+
+    async def job(self, job_id: UUID, tenant_id: UUID | None = None) -> Job:
+        return await self.rpc.call(contract.GET_JOB, JobRef(tenant_id or self.tenant_id, job_id))
+
+    async def finished(self, job_id: UUID, tenant_id: UUID | None = None, seconds: float = 60) -> Job:
+        async with asyncio.timeout(seconds):
+            while not (job := await self.job(job_id, tenant_id)).state.final:
+                await asyncio.sleep(0.02)
+        return job
+
+    def of_another_tenant(self) -> "Indexer":
+        return Indexer(self.rpc, self.blobs, self.index, self.admin_dsn, new_id())
+
+
+@pytest.fixture(scope="session")
+async def environment(
+    postgres_admin_dsn: str, nats_url: str, qdrant_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    admin_dsn = create_database(postgres_admin_dsn)
+    folder: Path = tmp_path_factory.mktemp("indexer")
+    environment = {
+        "MIGRATE_DATABASE_URL": admin_dsn,
+        "DATABASE_ROLE_PASSWORD": PASSWORD,
+        "DATABASE_URL": with_login(admin_dsn, "quarry_indexer", PASSWORD),
+        "NATS_URL": nats_url,
+        "QDRANT_URL": qdrant_url,
+        "BLOB_URL": f"file:{folder}/blobs",
+        "JOB_LEASE_SECONDS": "2",
+    }
+    folder.chmod(0o755)
+    await migrate_all(load(MigrateSettings, environment), [definition])
+    return environment
+
+
+@asynccontextmanager
+async def running(settings: IndexerSettings) -> AsyncIterator[None]:
+    """Run an indexer in this process; its failure fails the test."""
+    stopping = asyncio.Event()
+    async with build(settings) as service:
+        task = asyncio.create_task(serve(service, settings, stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
+            await task
+
+
+@pytest.fixture(scope="session")
+async def indexer(environment: dict[str, str]) -> AsyncIterator[Indexer]:
+    settings = load(IndexerSettings, {**environment, "OPS_PORT": str(free_port("127.0.0.1"))})
+    async with connect(settings, "test") as connection, connect_qdrant(settings) as client, running(settings):
+        embedder = load_embedder(settings)
+        index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
+        store = open_store(settings)
+        yield Indexer(RpcClient(connection), store, index, environment["MIGRATE_DATABASE_URL"], new_id())
