@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -68,7 +68,10 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def find(store: Store, method: str, path: str, query_string: str) -> tuple[Route, Target]:
-    """Return the operation and its target; raises `NotFoundError` and `FormatError`."""
+    """Return the operation and its target; raises `NotFoundError` and `FormatError`.
+
+    `path` is decoded already: a collection's name cannot hold a slash, a payload key can.
+    """
     wait = _wait(query_string) if query_string else True
     parts = path.split("/", 3)
     if len(parts) < 2 or parts[1] != "collections":
@@ -77,16 +80,16 @@ def find(store: Store, method: str, path: str, query_string: str) -> tuple[Route
         if method != "GET":
             raise _no_route(method, path)
         return LIST, Target(store, "")
-    name = unquote(parts[2])
+    name = parts[2]
     rest = parts[3] if len(parts) == 4 else ""
     route = COLLECTION.get((method, rest))
     if route is not None:
         return route, Target(store, name, wait=wait)
     head, _, item = rest.partition("/")
-    route = ITEM.get((method, head)) if item and "/" not in item else None
+    route = ITEM.get((method, head)) if item else None
     if route is None:
         raise _no_route(method, path)
-    return route, Target(store, name, unquote(item), wait)
+    return route, Target(store, name, item, wait)
 
 
 def bound(route: Route, target: Target, body: bytes) -> Callable[[], Awaitable[object]]:
