@@ -1,0 +1,1 @@
+"""HTTP for the platform: authentication, uploads, and answers from the services behind."""

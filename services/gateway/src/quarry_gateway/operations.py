@@ -1,0 +1,77 @@
+"""What is declared beside a route: who may call it, what it reads and what it answers.
+
+The guard and the API's description are made from the same declaration.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Headers, State
+from litestar.handlers import BaseRouteHandler
+
+from quarry_common.contracts.tenancy import Scope
+from quarry_common.errors import UnauthenticatedError
+from quarry_gateway.domain import TENANT_HEADER, Caller, require_scope
+from quarry_gateway.gateway import Gateway
+
+OPERATION: Final = "operation"
+PUBLIC: Final = "public"
+"""Access of a route that asks for no key."""
+MAX_HEADER_LENGTH = 200
+
+Connection = ASGIConnection[BaseRouteHandler, None, Caller, State]
+Access = Scope | Literal["public"]
+Example = dict[str, object]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of the API."""
+
+    access: Access
+    tag: str
+    summary: str
+    description: str = ""
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    body_example: Example | None = None
+    form: type[msgspec.Struct] | None = None
+    """Fields beside the part `file`, when the body may be multipart/form-data."""
+    replies: dict[int, type[msgspec.Struct] | str]
+    """By status: the type of the JSON answer, or the media type of another kind of answer."""
+    errors: tuple[int, ...] = ()
+    """Statuses of problems beyond those that every operation may answer with."""
+    request_headers: dict[str, str] = {}
+    hidden: bool = False
+    """Whether the API's description leaves it out: pages, not API."""
+
+
+def declare(operation: Operation) -> dict[str, Operation]:
+    """Return the `opt` that declares a route's operation."""
+    return {OPERATION: operation}
+
+
+async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request pass only with the access that its route declares; a route without one lets nobody in."""
+    operation: Operation = handler.opt[OPERATION]
+    if operation.access == PUBLIC:
+        return
+    gateway: Gateway = connection.app.state.gateway
+    caller = await gateway.authenticator.authenticate(
+        _key(connection.headers), connection.headers.get(TENANT_HEADER)
+    )
+    require_scope(caller, operation.access)
+    connection.scope["auth"] = caller
+
+
+def _key(headers: Headers) -> str:
+    """Return the key that a request carries. Raises `UnauthenticatedError` when there is none."""
+    key = headers.get("x-api-key", "")
+    if not key:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        key = token.strip() if kind.lower() == "bearer" else ""
+    if not key:
+        raise UnauthenticatedError("The request carries no API key.")
+    if len(key) > MAX_HEADER_LENGTH:
+        raise UnauthenticatedError("The API key is malformed.")
+    return key

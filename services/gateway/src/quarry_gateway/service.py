@@ -1,0 +1,39 @@
+"""Composition root of the gateway."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from quarry_common.blobs import open_store
+from quarry_common.health import Health
+from quarry_common.messaging import broker
+from quarry_common.messaging.rpc import RpcClient
+from quarry_common.service import Service, ServiceDefinition
+from quarry_gateway.app import create_app
+from quarry_gateway.auth import Authenticator
+from quarry_gateway.checks import MESSAGE_BUS, open_checks
+from quarry_gateway.gateway import Gateway
+from quarry_gateway.server import HttpServer
+from quarry_gateway.settings import GatewaySettings
+
+
+@asynccontextmanager
+async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
+    """Open what the gateway needs, yield it, and close all."""
+    blobs = open_store(settings)
+    async with broker.connect(settings, "gateway") as connection:
+        rpc = RpcClient(connection)
+        authenticator = Authenticator(
+            rpc, ttl_seconds=settings.key_cache_seconds, timeout_seconds=settings.rpc_timeout_seconds
+        )
+        await authenticator.listen(connection)
+        async with open_checks(settings, connection, rpc) as checks:
+            # A gateway takes requests while the bus is there; what else is down, each request tells.
+            readiness = Health({MESSAGE_BUS: checks[MESSAGE_BUS]})
+            gateway = Gateway(
+                settings, rpc, blobs, authenticator, readiness=readiness, dependencies=Health(checks)
+            )
+            server = HttpServer(create_app(gateway), settings.http_host, settings.http_port)
+            yield Service(parts=[server], health=readiness)
+
+
+definition = ServiceDefinition(name="gateway", settings=GatewaySettings, build=build)

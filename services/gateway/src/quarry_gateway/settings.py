@@ -1,0 +1,40 @@
+"""What the gateway can be told."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from quarry_common.settings import (
+    BlobSettings,
+    NatsSettings,
+    ProcessSettings,
+    QdrantSettings,
+    RedisSettings,
+)
+
+
+class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, RedisSettings, ProcessSettings):
+    """Settings of the gateway."""
+
+    http_host: str = Field("127.0.0.1", description="Address of the public HTTP API.")
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="Port of the public HTTP API; 0 takes a free one."
+    )
+    max_upload_mb: Annotated[int, Field(ge=1, le=10_240)] = Field(
+        512, description="Largest file that may be uploaded, in MiB."
+    )
+    max_json_mb: Annotated[int, Field(ge=1, le=64)] = Field(
+        16, description="Largest JSON body, with a document's inline content, in MiB."
+    )
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        512, description="Requests answered at a time; beyond, callers are told to come back."
+    )
+    body_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        30.0, description="Longest pause between two pieces of a request's body."
+    )
+    key_cache_seconds: Annotated[float, Field(ge=0, le=5)] = Field(
+        4.0, description="How long a resolved key is believed; a revoked one is refused after that at latest."
+    )
+    rpc_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
+        10.0, description="Longest wait for the answer of another service."
+    )

@@ -1,0 +1,238 @@
+"""Reading what callers send: all that is wrong is told at once, by field.
+
+Good input takes one pass of msgspec. Only what that refuses is taken apart and checked field by field.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+from urllib.parse import parse_qsl, unquote_to_bytes
+from uuid import UUID
+
+import msgspec
+
+from quarry_common.errors import FieldError, MalformedError, ValidationError
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+INT64 = 1 << 63
+MAX_ERRORS = 100
+MAX_QUERY_FIELDS = 50
+_NUL_ESCAPE = b"\\u0000"
+_NAMES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+    "uuid": "a UUID",
+    "datetime": "a time in ISO 8601 with a zone, such as 2026-01-31T12:00:00Z",
+}
+
+
+def decode_json(body: bytes, kind: type[StructT]) -> StructT:
+    """Return `body` as `kind`.
+
+    Raises `MalformedError` when it is not JSON in UTF-8, and `ValidationError` that names every wrong field.
+    """
+    try:
+        # Text with a NUL cannot be stored; it can only be written as an escape, which is rare.
+        if _NUL_ESCAPE not in body:
+            return msgspec.json.decode(body, type=kind)
+    except RecursionError:
+        raise MalformedError("The JSON is nested too deeply.") from None
+    except (msgspec.ValidationError, OverflowError):
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError(f"The body is not JSON: {error}.") from None
+    return check(_raw(body), kind)
+
+
+def check(raw: object, kind: type[StructT], *, texts: bool = False) -> StructT:
+    """Return `raw`, the members of a JSON object, as `kind`.
+
+    With `texts` every value came as text, as in a query string. Raises `ValidationError` with all errors.
+    """
+    if not isinstance(raw, Mapping):
+        raise ValidationError("The body must be a JSON object.", errors=[FieldError("", "must be an object")])
+    errors = list(_wrong_text(raw, ""))
+    errors += _wrong_members(raw, kind, "", strict=not texts)
+    if errors:
+        refuse(errors)
+    return msgspec.convert(raw, kind, strict=not texts)
+
+
+def refuse(errors: list[FieldError]) -> None:
+    """Raise `ValidationError` with `errors`, when there are any."""
+    if not errors:
+        return
+    count = len(errors)
+    detail = "1 field is wrong." if count == 1 else f"{count} fields are wrong."
+    raise ValidationError(detail, errors=errors[:MAX_ERRORS])
+
+
+def decode_query(query_string: bytes, kind: type[StructT]) -> StructT:
+    """Return the parameters of a query string as `kind`. Raises as `decode_json`."""
+    if not query_string:
+        return check({}, kind, texts=True)
+    try:
+        pairs = parse_qsl(
+            query_string.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_QUERY_FIELDS,
+        )
+    except ValueError:
+        raise MalformedError(
+            "The query string cannot be read.", advice="Percent-encode its parameters as UTF-8."
+        ) from None
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        refuse([FieldError(name, "is given more than once") for name in values if names.count(name) > 1])
+    return check(values, kind, texts=True)
+
+
+def path_uuid(value: str, name: str) -> UUID:
+    """Return the id in a path. Raises `ValidationError` when it is none."""
+    try:
+        if len(value) != 36:
+            raise ValueError  # noqa: TRY301 - UUID() takes braces and missing dashes, too
+        return UUID(value)
+    except ValueError:
+        raise ValidationError("The id is not valid.", errors=[FieldError(name, "must be a UUID")]) from None
+
+
+def path_text(raw_path: bytes, prefix: str) -> str:
+    """Return what stands after `prefix` in an undecoded path: slashes at its ends and doubled ones count."""
+    return unquote_to_bytes(raw_path.partition(b"?")[0])[len(prefix) :].decode("utf-8")
+
+
+def _raw(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise MalformedError("The JSON is nested too deeply.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError(f"The body is not JSON: {error}.") from None
+
+
+def _wrong_text(value: object, path: str) -> Iterator[FieldError]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield FieldError(path, "must not hold the character U+0000")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if "\0" in key:
+                yield FieldError(path, "must not hold the character U+0000 in a name")
+            yield from _wrong_text(item, _below(path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _wrong_text(item, f"{path}[{index}]")
+
+
+def _wrong_members(
+    raw: Mapping[str, object], kind: type[msgspec.Struct], path: str, *, strict: bool
+) -> list[FieldError]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    errors = [
+        FieldError(_below(path, name), f"is not known; known are {', '.join(fields)}")
+        for name in raw
+        if name not in fields
+    ]
+    for name, field in fields.items():
+        if name not in raw:
+            if field.required:
+                errors.append(FieldError(_below(path, name), "is missing"))
+            continue
+        errors += _wrong_value(raw[name], field.type, _below(path, name), strict=strict)
+    return errors
+
+
+def _wrong_value(value: object, kind: Any, path: str, *, strict: bool) -> list[FieldError]:
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if isinstance(value, list) and get_origin(bare) is list:
+        (item_kind,) = get_args(bare)
+        each = [
+            error
+            for index, item in enumerate(value)
+            for error in _wrong_value(item, item_kind, f"{path}[{index}]", strict=strict)
+        ]
+        if each:
+            return each
+    if isinstance(value, Mapping) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        return _wrong_members(value, bare, path, strict=strict)
+    try:
+        msgspec.convert(value, kind, strict=strict)
+    except (msgspec.ValidationError, OverflowError) as error:
+        text, _, where = str(error).partition(" - at `$")
+        return [FieldError(path + where.rstrip("`").replace("[...]", ""), _sentence(text, bare))]
+    return []
+
+
+def _sentence(text: str, kind: object) -> str:
+    """Turn msgspec's message into one that speaks of JSON and tells what would be right."""
+    if text.startswith("Invalid enum value"):
+        choices = [item for part in (kind, *get_args(kind)) for item in _choices(part)]
+        return f"must be one of {', '.join(choices)}" if choices else "is not one of the known values"
+    for pattern, sentence in _SENTENCES:
+        if match := pattern.fullmatch(text):
+            return sentence(match)
+    return text[:1].lower() + text[1:]
+
+
+def _kinds_named(match: re.Match[str]) -> str:
+    wanted = " or ".join(_NAMES.get(part.strip(), part.strip()) for part in match[1].split("|"))
+    return f"must be {wanted}" + (f", not {_NAMES.get(match[2], match[2])}" if match[2] else "")
+
+
+_COMPARED = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than"}
+_SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"Expected `\w+` of length >= 1"), lambda _: "must not be empty"),
+    (
+        re.compile(r"Expected `(\w+)` of length (<=|>=) (\d+)"),
+        lambda match: f"must be {_COMPARED[match[2]]} {match[3]} {_unit(match[1])} long",
+    ),
+    (
+        re.compile(r"Expected `(?:int|float)` (<=|>=|<|>) (\S+)"),
+        lambda match: f"must be {_COMPARED[match[1]]} {match[2]}",
+    ),
+    (re.compile(r"Expected `str` matching regex '(.*)'"), lambda match: f"must match {match[1]}"),
+    (re.compile(r"Expected `([^`]*)`(?:, got `([^`]*)`)?"), _kinds_named),
+    (re.compile(r"Invalid (\w+)"), lambda match: f"must be {_NAMES.get(match[1].lower(), match[1])}"),
+)
+
+
+def _unit(kind: str) -> str:
+    return {"str": "characters", "array": "items"}.get(kind, "members")
+
+
+def _choices(kind: object) -> list[str]:
+    return [str(item) for item in getattr(kind, "__members__", {}).values()]
+
+
+def _below(path: str, name: str) -> str:
+    shown = name if len(name) <= 100 else name[:100] + "…"
+    return f"{path}.{shown}" if path else shown
+
+
+def wrong_metadata(metadata: Mapping[str, object], path: str = "metadata") -> Iterator[FieldError]:
+    """Yield what is wrong with a document's metadata beyond its types: counts, lengths and number ranges."""
+    if len(metadata) > 100:
+        yield FieldError(path, "must have at most 100 names")
+    for name, value in metadata.items():
+        if not 1 <= len(name) <= 100:
+            yield FieldError(_below(path, name), "must have a name of 1 to 100 characters")
+        items = value if isinstance(value, list) else [value]
+        if len(items) > 1000:
+            yield FieldError(_below(path, name), "must have at most 1000 values")
+        for item in items:
+            if isinstance(item, str) and len(item) > 10_000:
+                yield FieldError(_below(path, name), "must be at most 10000 characters long")
+            elif isinstance(item, int) and not -INT64 <= item < INT64:
+                yield FieldError(_below(path, name), "must be an integer of at most 64 bits")
+            elif isinstance(item, float) and not math.isfinite(item):
+                yield FieldError(_below(path, name), "must be a finite number")
