@@ -39,7 +39,12 @@ class Figures(msgspec.Struct, frozen=True):
     "folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option(
-    "--mode", "modes", multiple=True, type=click.Choice(MODES), help="May be repeated; default all."
+    "--mode",
+    "--modes",
+    "modes",
+    multiple=True,
+    type=click.Choice(MODES),
+    help="May be repeated; default all.",
 )
 @click.option("--k", default=10, show_default=True, type=click.IntRange(1, DEPTH), help="Depth of nDCG.")
 @click.option("--collection", help="Where the documents go; default the folder's name.")
