@@ -46,7 +46,7 @@ class Chunk(msgspec.Struct, frozen=True):
     entries are the names of the enclosing definitions.
     """
     page: int | None
-    """Number of the page (or slide) where the passage begins."""
+    """Number of the page (or slide) that holds most of the passage."""
     char_start: int
     char_end: int
     token_count: int

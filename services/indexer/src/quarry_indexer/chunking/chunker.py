@@ -1,6 +1,6 @@
 """A document's chunks: whole sections where they fit, else packed from pieces with an overlap."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -57,7 +57,7 @@ def chunk_document(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenC
             ordinal=ordinal,
             text=text[span.start : span.end],
             heading_path=_path(span),
-            page=_page(parsed.pages, page_starts, span.start),
+            page=_page(parsed.pages, page_starts, span),
             char_start=span.start,
             char_end=span.end,
             token_count=count,
@@ -150,6 +150,12 @@ def _path(span: Span) -> tuple[str, ...]:
     return (*span.path, " ".join(span.header.split())[:MAX_HEADING_CHARACTERS])
 
 
-def _page(pages: Sequence[PageSpan], starts: Sequence[int], position: int) -> int | None:
-    found = bisect_right(starts, position) - 1
-    return pages[found].number if found >= 0 else None
+def _page(pages: Sequence[PageSpan], starts: Sequence[int], span: Span) -> int | None:
+    """The page that most of the span is on."""
+    first = max(0, bisect_right(starts, span.start) - 1)
+    touched = pages[first : bisect_left(starts, span.end)]
+    if not touched:
+        return None
+    return max(
+        touched, key=lambda page: min(span.end, page.char_end) - max(span.start, page.char_start)
+    ).number

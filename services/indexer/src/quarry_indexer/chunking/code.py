@@ -79,9 +79,9 @@ def _definition(stripped: str) -> str | None:
         return None
     for rule in (_NAMED, _ASSIGNED):
         if found := rule.match(stripped):
-            return found[1]
+            return found[1].rstrip(".:")
     if stripped.endswith(("{", ")")) and "=" not in stripped and (found := _BRACED.match(stripped)):
-        return found[1]
+        return found[1].rstrip(".:")
     return None
 
 

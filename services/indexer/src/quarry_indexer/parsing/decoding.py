@@ -75,7 +75,7 @@ def _legacy(data: bytes) -> str | None:
     text = data.decode("utf-8", "replace")
     wide = sum(1 for character in text[:_SAMPLE_BYTES] if character > "\x7f" and character != "�")
     broken = text.count("�", 0, _SAMPLE_BYTES)
-    if wide > broken * 8:  # UTF-8 with a few damaged bytes
+    if wide > broken * 3:  # UTF-8 with a few damaged bytes
         return text
     if declared := _DECLARED.search(data[:2048]):
         try:

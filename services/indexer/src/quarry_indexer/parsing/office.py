@@ -75,7 +75,7 @@ def _shown(value: object) -> str:
 
 
 def _plain_links(markdown: str) -> str:
-    """An EPUB's links into itself lead nowhere outside it; a paragraph that links to the contents is a title."""
+    """Links within the book lead nowhere outside it; a paragraph that links to the contents is a title."""
     return _INNER_LINK.sub(r"\1", _CONTENTS_LINK.sub(r"## \1", markdown))
 
 

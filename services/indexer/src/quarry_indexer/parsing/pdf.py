@@ -24,7 +24,8 @@ def assemble_pages(pages: Sequence[str], markdown: str) -> tuple[str, tuple[Page
     levels: dict[str, str] = {}
     unseen: Counter[str] = Counter()
     for marks, heading in _HEADING.findall(markdown):
-        if len(heading) <= _MAX_HEADING_CHARACTERS and (key := _key(heading)):
+        key = _key(heading)
+        if len(heading) <= _MAX_HEADING_CHARACTERS and not key.isdigit() and key:
             levels.setdefault(key, marks)
             unseen[key] += 1
     parts: list[str] = []

@@ -128,7 +128,10 @@ class _Child:
     @property
     def alive(self) -> bool:
         """Whether the process has not ended."""
-        return self._process.returncode is None
+        if self._process.returncode is not None:
+            return False
+        # The loop may not have heard of its end yet; the kernel has.
+        return sys.platform != "linux" or bool(_resident_bytes(self.pid))
 
     @classmethod
     async def start(cls, settings: ParserSettings) -> "_Child":

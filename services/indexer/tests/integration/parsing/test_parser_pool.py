@@ -1,0 +1,174 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from quarry_common.settings import load
+from quarry_indexer.parsing.errors import (
+    ParseCrashedError,
+    ParseError,
+    ParseOutOfMemoryError,
+    ParseTimeoutError,
+    UnsupportedFormatError,
+)
+from quarry_indexer.parsing.settings import ParserSettings
+from quarry_indexer.parsing.worker import ParserPool
+
+
+def settings(**variables: str) -> ParserSettings:
+    return load(ParserSettings, {"PARSER_PROCESSES": "1", **variables})
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ParserPool]:
+    async with ParserPool(settings(PARSER_RECYCLE_DOCUMENTS="3")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Path:
+    path = tmp_path / "note"
+    path.write_text("# Note\n\nA few words.\n")
+    return path
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A file whose reading never ends: a pipe that nobody writes to."""
+    path = tmp_path / "endless"
+    os.mkfifo(path)
+    return path
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process lives; one that has ended but is not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+async def test_documents_are_read_and_errors_are_typed(pool: ParserPool, note: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+
+    parsed = await pool.parse(note, "note.md")
+    with pytest.raises(UnsupportedFormatError) as refused:
+        await pool.parse(image, "image.png")
+
+    assert (parsed.doc_type, parsed.title) == ("markdown", "Note")
+    assert "PNG" in refused.value.data.detail
+
+
+async def test_many_at_once_wait_for_their_turn(pool: ParserPool, note: Path) -> None:
+    parsed = await asyncio.gather(*(pool.parse(note, "note.md") for _ in range(8)))
+
+    assert {document.text for document in parsed} == {"# Note\n\nA few words.\n"}
+
+
+async def test_a_process_is_replaced_after_its_share_of_documents(pool: ParserPool, note: Path) -> None:
+    (first,) = pool.process_ids()
+    for _ in range(3):
+        await pool.parse(note, "note.md")
+    await pool.parse(note, "note.md")
+
+    assert first not in pool.process_ids()
+    assert not is_running(first)
+
+
+async def test_a_hanging_document_is_stopped(note: Path, endless: Path) -> None:
+    async with ParserPool(settings(PARSER_TIMEOUT_SECONDS="0.3")) as pool:
+        (pid,) = pool.process_ids()
+        with pytest.raises(ParseTimeoutError):
+            await pool.parse(endless, "a.pdf")
+
+        assert not is_running(pid)
+        assert (await pool.parse(note, "note.md")).title == "Note"
+
+
+async def test_a_crash_concerns_only_its_document(pool: ParserPool, note: Path, endless: Path) -> None:
+    (pid,) = pool.process_ids()
+    reading = asyncio.create_task(pool.parse(endless, "a.pdf"))
+    await until(lambda: not pool.process_ids())
+    os.kill(pid, signal.SIGSEGV)
+
+    with pytest.raises(ParseCrashedError, match="SIGSEGV"):
+        await reading
+    assert (await pool.parse(note, "note.md")).title == "Note"
+
+
+async def test_a_process_killed_while_idle_fails_no_document(pool: ParserPool, note: Path) -> None:
+    (pid,) = pool.process_ids()
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not is_running(pid))
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+
+    assert (await pool.parse(note, "note.md")).title == "Note"
+
+
+async def test_too_much_memory_ends_the_document_not_the_service(note: Path, tmp_path: Path) -> None:
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(1_500_000_000)
+    async with ParserPool(settings(PARSER_MEMORY_MB="200")) as pool:
+        with pytest.raises(ParseOutOfMemoryError, match="200 MB"):
+            await pool.parse(huge, "huge.pdf")
+
+        assert (await pool.parse(note, "note.md")).title == "Note"
+
+
+async def test_cancelling_kills_the_process_and_frees_its_place(
+    pool: ParserPool, note: Path, endless: Path
+) -> None:
+    (pid,) = pool.process_ids()
+    reading = asyncio.create_task(pool.parse(endless, "a.pdf"))
+    await until(lambda: not pool.process_ids())
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not is_running(pid)
+    assert (await pool.parse(note, "note.md")).title == "Note"
+
+
+async def test_a_file_that_is_gone_is_an_error_of_its_own(pool: ParserPool, tmp_path: Path) -> None:
+    with pytest.raises(ParseError, match="FileNotFoundError"):
+        await pool.parse(tmp_path / "gone", "gone.md")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
+async def test_processes_die_with_their_parent_even_while_reading(endless: Path) -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from quarry_indexer.parsing.settings import ParserSettings\n"
+        "from quarry_indexer.parsing.worker import ParserPool\n"
+        "async def main():\n"
+        "    async with ParserPool(ParserSettings(parser_processes=1)) as pool:\n"
+        "        print(*pool.process_ids(), flush=True)\n"
+        "        await pool.parse(Path(sys.argv[1]), 'a.pdf')\n"
+        "asyncio.run(main())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(endless), stdout=subprocess.PIPE, env=environment
+    )
+    assert parent.stdout is not None
+    async with asyncio.timeout(30):
+        child = int(await parent.stdout.readline())
+    assert is_running(child)
+    parent.kill()
+    await parent.wait()
+
+    await until(lambda: not is_running(child))
