@@ -1,5 +1,6 @@
 """From what may be found (tenant, principals, the caller's filter) to Qdrant's filter."""
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -96,11 +97,14 @@ def _any_of(key: str, values: Sequence[Scalar]) -> Condition:
 
 
 def _number(key: str, number: float) -> Condition:
-    # A match takes integers only and does not find 5 where 5.0 is stored; a range compares floats, which
-    # hold every integer up to 2**53.
-    if isinstance(number, int) and abs(number) > _EXACT_FLOATS:
-        return equals(key, number) if number in _INT64 else _NEVER
-    return models.FieldCondition(key=key, range=models.Range(gte=number, lte=number))
+    # A match takes 64-bit integers only and does not find 5 where 5.0 is stored; a range compares floats,
+    # which tell integers below 2**53 apart.
+    if isinstance(number, int) and abs(number) >= _EXACT_FLOATS:
+        if number in _INT64:
+            return equals(key, number)
+        if abs(number) > sys.float_info.max:
+            return _NEVER
+    return models.FieldCondition(key=key, range=models.Range(gte=float(number), lte=float(number)))
 
 
 def _range(tree: Range) -> Condition:

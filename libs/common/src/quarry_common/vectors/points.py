@@ -134,7 +134,7 @@ def _changeable(source: ChunkPoint | DocumentChange) -> dict[str, object]:
 def passage(payload: Mapping[str, object]) -> Passage:
     """Return the passage in a point's payload; raises `msgspec.ValidationError` when it is not one."""
     found = msgspec.convert(payload, Passage)
-    metadata = {_metadata_name(key): value for key, value in found.metadata.items()}
+    metadata = {metadata_name(key): value for key, value in found.metadata.items()}
     return msgspec.structs.replace(found, metadata=metadata)
 
 
@@ -146,5 +146,6 @@ def metadata_key(name: str) -> str:
     return "".join(_ESCAPES.get(char, char) for char in name) or "%"
 
 
-def _metadata_name(key: str) -> str:
+def metadata_name(key: str) -> str:
+    """Return the metadata name that `metadata_key` made `key` of."""
     return "" if key == "%" else key.replace("%22", '"').replace("%25", "%")

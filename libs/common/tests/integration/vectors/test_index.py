@@ -1,0 +1,304 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from qdrant_client import AsyncQdrantClient, models
+
+from quarry_common.embedding import bm25
+from quarry_common.errors import DeadlineExceededError, UnavailableError
+from quarry_common.settings import QdrantSettings, load
+from quarry_common.vectors.connection import connect
+from quarry_common.vectors.errors import EmbedderMismatchError
+from quarry_common.vectors.filters import Scope
+from quarry_common.vectors.index import POINTS_PER_REQUEST, VectorIndex
+from quarry_common.vectors.points import ChunkPoint, DocumentChange
+from quarry_common.vectors.queries import Legs
+from quarry_common.vectors.schema import PAYLOAD_INDEXES
+
+Add = Callable[..., Awaitable[ChunkPoint]]
+Make = Callable[..., ChunkPoint]
+
+NEAR = Legs("anything", dense=[1.0, 0.0, 0.0, 0.0])
+
+
+def keyword(text: str) -> Legs:
+    return Legs(text, sparse=bm25.encode_query(text))
+
+
+async def found(index: VectorIndex, scope: Scope, legs: Legs = NEAR) -> set[UUID]:
+    return {candidate.chunk_id for candidate in await index.search(scope, legs, depth=50)}
+
+
+class TestCollection:
+    async def test_is_created_once_with_its_vectors_and_indexes(
+        self, client: AsyncQdrantClient, index: VectorIndex
+    ) -> None:
+        await index.ensure()
+
+        info = await client.get_collection(index.collection)
+        assert info.config.hnsw_config.m == 0
+        assert info.config.hnsw_config.payload_m == 16
+        assert set(info.payload_schema) == set(PAYLOAD_INDEXES)
+        tenant = info.payload_schema["tenant_id"]
+        assert isinstance(tenant.params, models.KeywordIndexParams)
+        assert tenant.params.is_tenant is True
+
+    async def test_of_other_dimensions_is_refused(
+        self, client: AsyncQdrantClient, settings: QdrantSettings, index: VectorIndex
+    ) -> None:
+        other = VectorIndex(client, settings, embedder_id="four@dimensions", dimensions=8)
+
+        for attempt in (other.ensure, other.check):
+            with pytest.raises(EmbedderMismatchError, match="4 dimensions; the embedder makes 8"):
+                await attempt()
+
+    async def test_that_does_not_exist_makes_the_check_fail(
+        self, client: AsyncQdrantClient, settings: QdrantSettings
+    ) -> None:
+        missing = VectorIndex(client, settings, embedder_id="never/made", dimensions=4)
+
+        with pytest.raises(EmbedderMismatchError, match="no collection chunks_never_made") as raised:
+            await missing.check()
+        assert "quarry migrate" in raised.value.data.advice
+
+    async def test_that_fits_passes_the_check(self, index: VectorIndex) -> None:
+        await index.check()
+
+
+class TestVersions:
+    async def test_a_new_version_is_found_only_once_it_is_activated(
+        self, index: VectorIndex, chunk: Make, tenant: UUID
+    ) -> None:
+        made = chunk()
+        await index.upsert_inactive([made])
+        before = await found(index, Scope(tenant))
+
+        await index.activate(tenant, made.document_id, 1)
+
+        assert before == set()
+        assert await found(index, Scope(tenant)) == {made.id}
+
+    async def test_a_deactivated_document_is_not_found(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        gone, stays = await add(), await add()
+
+        await index.deactivate(tenant, gone.document_id)
+
+        assert await found(index, Scope(tenant)) == {stays.id}
+        assert await index.count(tenant, gone.document_id, active=False) == 1
+
+    async def test_versions_below_are_deleted_and_the_rest_stays(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        document = uuid4()
+        kept = [await add(document_id=document, version=version) for version in (1, 2, 3)][1:]
+
+        await index.delete_versions(tenant, document, below=2)
+
+        assert await found(index, Scope(tenant)) == {made.id for made in kept}
+
+    async def test_one_version_or_all_are_deleted(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
+        document = uuid4()
+        for version in (1, 2, 3):
+            await add(document_id=document, version=version)
+
+        await index.delete_versions(tenant, document, version=2)
+        after_one = [await index.count(tenant, document, version) for version in (1, 2, 3)]
+        await index.delete_versions(tenant, document)
+
+        assert after_one == [1, 0, 1]
+        assert await index.count(tenant, document) == 0
+
+    async def test_many_points_go_in_parts_and_again_replace_themselves(
+        self, index: VectorIndex, chunk: Make, tenant: UUID
+    ) -> None:
+        document = uuid4()
+        many = [chunk(document_id=document, ordinal=n) for n in range(POINTS_PER_REQUEST * 2 + 1)]
+
+        await index.upsert_inactive(many)
+        await index.upsert_inactive(many[:5])
+
+        assert await index.count(tenant, document, 1, active=False) == len(many)
+
+    async def test_a_logical_collection_is_deleted_alone(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        await add(collection="old")
+        stays = await add(collection="new")
+
+        await index.delete_collection(tenant, "old")
+
+        assert await found(index, Scope(tenant)) == {stays.id}
+
+
+class TestTenants:
+    async def test_nothing_of_another_tenant_is_found_counted_fetched_changed_or_deleted(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        mine = await add(collection="shared")
+        other = uuid4()
+
+        await index.deactivate(other, mine.document_id)
+        await index.delete_versions(other, mine.document_id)
+        await index.delete_collection(other, "shared")
+
+        assert await found(index, Scope(other)) == set()
+        assert await index.count(other, mine.document_id) == 0
+        assert await index.fetch(Scope(other), [mine.id]) == {}
+        assert await found(index, Scope(tenant)) == {mine.id}
+
+    async def test_keyword_scores_do_not_change_when_another_tenant_imports_much(
+        self, index: VectorIndex, add: Add, chunk: Make, tenant: UUID
+    ) -> None:
+        for text in ("the turbine failed", "the pump works", "the valve works"):
+            await add(text=text)
+        before = await index.search(Scope(tenant), keyword("turbine works"), depth=10)
+
+        other = uuid4()
+        document = uuid4()
+        bulk = [
+            chunk(tenant_id=other, document_id=document, ordinal=n, text=f"the turbine number {n} works")
+            for n in range(500)
+        ]
+        await index.upsert_inactive(bulk)
+        await index.activate(other, document, 1)
+
+        assert len(before) == 3
+        assert await index.search(Scope(tenant), keyword("turbine works"), depth=10) == before
+
+    async def test_inactive_points_do_not_change_keyword_scores(
+        self, index: VectorIndex, add: Add, chunk: Make, tenant: UUID
+    ) -> None:
+        for text in ("the turbine failed", "the pump works"):
+            await add(text=text)
+        before = await index.search(Scope(tenant), keyword("turbine"), depth=10)
+
+        await index.upsert_inactive([chunk(text=f"turbine {n}", ordinal=n) for n in range(20)])
+
+        assert await index.search(Scope(tenant), keyword("turbine"), depth=10) == before
+
+
+class TestPrincipals:
+    async def test_restricted_documents_are_found_by_their_principals_only(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        public = await add()
+        team = await add(allowed_principals=["team:a", "user:1"])
+        nobody = await add(allowed_principals=[])
+
+        assert await found(index, Scope(tenant)) == {public.id}
+        assert await found(index, Scope(tenant, frozenset({"user:2"}))) == {public.id}
+        assert await found(index, Scope(tenant, frozenset({"user:1"}))) == {public.id, team.id}
+        assert await index.fetch(Scope(tenant), [team.id, nobody.id]) == {}
+
+
+class TestSearch:
+    async def test_the_passage_holds_what_was_stored(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        metadata = {
+            'a "quoted" name': 1,
+            "dotted.name[0]": [1, None, "x"],
+            "100%22": 2.5,
+            "": True,
+            "n": None,
+        }
+        made = await add(
+            metadata=metadata, tags=["x", "y"], external_id="e-1", source_url="https://a.example/"
+        )
+
+        passages = await index.fetch(Scope(tenant), [made.id, uuid4()])
+
+        assert list(passages) == [made.id]
+        passage = passages[made.id]
+        for name in passage.__struct_fields__:
+            assert getattr(passage, name) == getattr(made, name), name
+
+    async def test_a_changed_payload_is_seen_by_filters_and_readers(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        made = await add(metadata={"old": 1}, tags=["old"], allowed_principals=["user:1"])
+        change = DocumentChange(
+            doc_type="note",
+            tags=["new"],
+            metadata={"new": 2},
+            source_url=None,
+            allowed_principals=None,
+            updated_at=made.updated_at + timedelta(days=1),
+        )
+
+        await index.update_payload(tenant, made.document_id, change)
+
+        passage = (await index.fetch(Scope(tenant), [made.id]))[made.id]
+        assert (passage.doc_type, passage.tags, passage.metadata) == ("note", ["new"], {"new": 2})
+
+    async def test_each_leg_ranks_by_its_own_score(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
+        close = await add(text="about pumps", dense=[0.9, 0.1, 0.0, 0.0])
+        named = await add(text="the turbine", dense=[0.0, 1.0, 0.0, 0.0])
+
+        semantic = await index.search(Scope(tenant), NEAR, depth=10)
+        lexical = await index.search(Scope(tenant), keyword("turbine"), depth=10)
+
+        assert [candidate.chunk_id for candidate in semantic] == [close.id, named.id]
+        assert [candidate.chunk_id for candidate in lexical] == [named.id]
+        assert semantic[0].score == pytest.approx(0.9939, abs=1e-3)
+
+    async def test_both_legs_are_fused(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
+        both = await add(text="the turbine", dense=[0.9, 0.1, 0.0, 0.0])
+        dense_only = await add(text="about pumps", dense=[0.8, 0.4, 0.0, 0.0])
+        await add(text="nothing alike", dense=[0.0, 0.0, 1.0, 0.0])
+
+        legs = Legs("the turbine", [1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
+        ranked = await index.search(Scope(tenant), legs, depth=10)
+
+        assert [candidate.chunk_id for candidate in ranked[:2]] == [both.id, dense_only.id]
+        assert ranked[0].score == pytest.approx(1.0)
+
+    async def test_equal_scores_are_in_the_order_of_their_ids(
+        self, index: VectorIndex, chunk: Make, tenant: UUID
+    ) -> None:
+        document = uuid4()
+        await index.upsert_inactive([chunk(document_id=document, ordinal=n) for n in range(20)])
+        await index.activate(tenant, document, 1)
+
+        ranked = [candidate.chunk_id for candidate in await index.search(Scope(tenant), NEAR, depth=20)]
+
+        assert len(ranked) == 20
+        assert ranked == sorted(ranked, key=lambda item: item.int)
+
+    async def test_no_legs_find_nothing(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
+        await add()
+
+        assert await index.search(Scope(tenant), keyword("?!"), depth=10) == []
+
+
+class TestFailures:
+    async def test_a_server_that_is_not_there_is_unavailable(self) -> None:
+        settings = load(QdrantSettings, {"QDRANT_URL": "http://127.0.0.1:9"})
+        async with connect(settings) as client:
+            index = VectorIndex(client, settings, embedder_id="x", dimensions=4)
+
+            with pytest.raises(UnavailableError, match="cannot be reached"):
+                await index.search(Scope(uuid4()), NEAR, depth=10)
+
+    async def test_a_server_that_does_not_answer_ends_at_the_deadline(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[asyncio.StreamWriter] = []
+        server = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setattr("quarry_common.vectors.index.READ_SECONDS", 0.2)
+        try:
+            settings = load(QdrantSettings, {"QDRANT_URL": f"http://127.0.0.1:{port}"})
+            async with connect(settings) as client:
+                index = VectorIndex(client, settings, embedder_id="x", dimensions=4)
+                with pytest.raises(DeadlineExceededError, match=r"within 0\.2 s"):
+                    await index.check()
+        finally:
+            for writer in held:
+                writer.close()
+            server.close()
+            await server.wait_closed()
