@@ -28,14 +28,21 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
 )
 
+_NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
+
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the loss of the database, and only that, into an error that callers may retry."""
+    """Turn the loss of the database, or a schema that is not migrated yet, into an error to retry on."""
     try:
         yield
     except TimeoutError as error:
         raise DeadlineExceededError("The database did not answer in time.", retry_after_seconds=2) from error
+    except _NOT_MIGRATED as error:
+        raise UnavailableError(
+            f"The database has not what this version needs: {error}.",
+            advice="Run `quarry migrate`, then restart this service.",
+        ) from error
     except _LOST as error:
         raise UnavailableError("The database cannot be reached.", retry_after_seconds=2) from error
 

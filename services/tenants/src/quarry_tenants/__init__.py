@@ -1,0 +1,1 @@
+"""Organizations and API keys: who may use this installation, and as whom."""
