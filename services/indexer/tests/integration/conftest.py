@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+
 from quarry_common.blobs import BlobStore, open_store
 from quarry_common.commands import MigrateSettings, migrate_all
 from quarry_common.contracts import documents as contract
@@ -41,9 +42,15 @@ class Indexer:
         self.tenant_id = tenant_id
 
     async def put(
-        self, content: bytes | None, *, file_name: str = "file.txt", upsert: bool = False, key: str | None = None,
-        tenant_id: UUID | None = None, **fields: object,
-    ) -> Accepted:  # fmt: skip
+        self,
+        content: bytes | None,
+        *,
+        file_name: str = "file.txt",
+        upsert: bool = False,
+        key: str | None = None,
+        tenant_id: UUID | None = None,
+        **fields: object,
+    ) -> Accepted:
         tenant = tenant_id or self.tenant_id
         blob = None
         if content is not None:

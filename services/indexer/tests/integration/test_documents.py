@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from quarry_common.contracts import documents as contract
 from quarry_common.contracts.documents import DocumentRef, DocumentStatus, JobState, ListDocuments
 from quarry_common.errors import RemoteError
