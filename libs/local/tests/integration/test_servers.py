@@ -99,7 +99,7 @@ def test_a_server_stops_when_asked(kind: str, server_folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_port_in_use_is_told_with_its_holder(kind: str, server_folder: Path, nats_url: str) -> None:
-    taken = int(nats_url.rpartition(":")[2])
+    taken = int(str(nats_url.rpartition(":")[2]))
     program = make(kind, server_folder / f"taken-{kind}", taken)
     with pytest.raises(
         StartError, match=f"{kind} cannot listen on port {taken}: it is in use by nats-server"

@@ -164,3 +164,19 @@ def _run(command: Sequence[str], absent: Sequence[Wanted]) -> None:
 
 def _try(command: Sequence[str]) -> None:
     subprocess.run(command, capture_output=True, timeout=30, check=False)  # noqa: S603 - fixed command
+
+
+def main() -> int:
+    """Install what tests need and this machine lacks: `python -m quarry_local.servers.binaries`."""
+    absent = [each for each in ALL if find(each) is None]
+    try:
+        if absent and os.environ.get("TEST_SERVERS") != "containers":
+            install(absent, print)
+    except MissingProgramError as error:
+        sys.stderr.write(f"Error: {error.data.detail}\n{error.data.advice}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

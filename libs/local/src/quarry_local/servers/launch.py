@@ -111,26 +111,20 @@ def stop(program: Program, process: psutil.Process | None) -> bool:
     """Ask the process to end, then insist; return whether it ended by itself within its time."""
     if process is None:
         return True
-    try:
-        process.send_signal(program.stop_signal)
-        process.wait(timeout=program.stop_seconds)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return _insist(program, process)
-    return True
+    return stop_signals(process, program.stop_signal, program.kill_signal, program.stop_seconds)
 
 
-def _insist(program: Program, process: psutil.Process) -> bool:
-    for last in (program.kill_signal, signal.SIGKILL):
+def stop_signals(process: psutil.Process, ask: int, insist: int, seconds: float) -> bool:
+    """Send `ask`, after `seconds` send `insist`, and SIGKILL if even that is not heeded."""
+    for number, patience in ((ask, seconds), (insist, 5.0), (signal.SIGKILL, 5.0)):
         try:
-            process.send_signal(last)
-            process.wait(timeout=5)
+            process.send_signal(number)
+            process.wait(timeout=patience)
+        except psutil.NoSuchProcess:
+            return number == ask
         except psutil.TimeoutExpired:
             continue
-        except psutil.NoSuchProcess:
-            pass
-        break
+        return number == ask
     return False
 
 

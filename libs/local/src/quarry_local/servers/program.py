@@ -96,7 +96,7 @@ def tail(log: Path, since: int = 0) -> str:
 
 def explain(program: Program, output: str, *, otherwise: str, log: Path) -> StartError:
     """Return the error that tells in one sentence why the program did not start, read from its `output`."""
-    for fault in (*program.faults, *COMMON_FAULTS):
+    for fault in (*COMMON_FAULTS, *program.faults):
         if re.search(fault.pattern, output, re.IGNORECASE):
             by = holder(program.port)
             words = {
