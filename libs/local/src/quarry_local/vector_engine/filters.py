@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import qdrant_edge as edge
 
@@ -23,6 +25,13 @@ MAX_POINT_ID = 2**64 - 1
 
 _CLAUSES = ("must", "should", "must_not", "min_should")
 _FIELD_TESTS = ("match", "range", "values_count", "is_empty", "is_null")
+_TEXT_MATCHES: dict[str, Callable[[str], edge.MatchType]] = {
+    "text": edge.MatchText,
+    "text_any": edge.MatchTextAny,
+    "phrase": edge.MatchPhrase,
+    "prefix": edge.MatchPrefix,
+    "substring": edge.MatchSubstring,
+}
 
 
 def edge_filter(source: Filter | None) -> edge.Filter | None:
@@ -65,6 +74,9 @@ def _min_should(source: MinShould | None, depth: int) -> edge.MinShould | None:
 
 
 def _condition(source: Condition, depth: int) -> edge.ConditionType:  # noqa: PLR0911 - one line per kind
+    # Nearly every condition of a search: told apart without looking at each field.
+    if source.key is not None and source == Condition(source.key, source.match) and source.match is not None:
+        return _field_condition(source, source.key, "match")
     kinds = [name for name in source.__struct_fields__ if getattr(source, name) is not None]
     if kinds and all(name in _CLAUSES for name in kinds):
         return _group(source, depth + 1)
@@ -107,6 +119,8 @@ def _negated_unless(wanted: bool, condition: edge.ConditionType) -> edge.Conditi
 
 
 def _match(source: Match) -> edge.MatchType:  # noqa: PLR0911 - one line per kind
+    if isinstance(source.value, str) and source == Match(source.value):
+        return edge.MatchValue(source.value)
     kinds = [name for name in source.__struct_fields__ if getattr(source, name) is not None]
     if len(kinds) != 1:
         raise WrongInputError(
@@ -121,15 +135,7 @@ def _match(source: Match) -> edge.MatchType:  # noqa: PLR0911 - one line per kin
         return edge.MatchAny(_same_type(source.any))
     if source.except_ is not None:
         return edge.MatchExcept(_same_type(source.except_))
-    if source.text is not None:
-        return edge.MatchText(source.text)
-    if source.text_any is not None:
-        return edge.MatchTextAny(source.text_any)
-    if source.phrase is not None:
-        return edge.MatchPhrase(source.phrase)
-    if source.prefix is not None:
-        return edge.MatchPrefix(source.prefix)
-    return edge.MatchSubstring(source.substring or "")
+    return _TEXT_MATCHES[kinds[0]](getattr(source, kinds[0]))
 
 
 def _same_type(values: list[int | str]) -> list[str] | list[int]:

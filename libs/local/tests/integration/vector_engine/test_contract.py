@@ -5,6 +5,7 @@ Run it against a server by naming that in `QDRANT_TEST_URL`; docs/vector-engine.
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID
 
 import numpy as np
@@ -34,7 +35,7 @@ PAYLOADS: dict[int, dict[str, object]] = {
     4: {"tenant": "b", "n": 4, "price": 4.5, "active": True, "at": "2024-04-01T00:00:00Z", "gone": None,
         "parts": [{"k": 1, "v": 2}, {"k": 3, "v": 4}]},
 }  # fmt: skip
-INDEXES = {
+INDEXES: dict[str, models.KeywordIndexParams | models.IntegerIndexParams | models.PayloadSchemaType] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "n": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=True),
     "price": models.PayloadSchemaType.FLOAT,
@@ -98,7 +99,7 @@ async def filled(client: AsyncQdrantClient, empty: str) -> str:
 
 async def matching(
     client: AsyncQdrantClient, name: str, *must: models.Condition, **clauses: object
-) -> list[object]:
+) -> list[models.ExtendedPointId]:
     wanted = models.Filter.model_validate({"must": list(must) or None, **clauses})
     records, _ = await client.scroll(name, scroll_filter=wanted, limit=100)
     return sorted(record.id for record in records)
@@ -644,7 +645,9 @@ class TestReading:
         assert offset == 1200
 
     async def test_scroll_orders_by_a_field(self, client: AsyncQdrantClient, filled: str) -> None:
-        order = models.OrderBy(key="at", direction=models.Direction.DESC, start_from="2024-03-15T00:00:00Z")
+        order = models.OrderBy(
+            key="at", direction=models.Direction.DESC, start_from=datetime(2024, 3, 15, tzinfo=UTC)
+        )
         records, _ = await client.scroll(filled, limit=2, order_by=order)
 
         assert [record.id for record in records] == [3, 2]

@@ -235,6 +235,7 @@ def test_it_tells_version_health_and_metrics(shared_engine: Engine) -> None:
     assert 'vector_engine_request_duration_seconds_bucket{le="0.1",operation="upsert"}' in metrics
 
 
+TWO_DIMENSIONS = b'{"vectors":{"size":2,"distance":"Dot"}}'
 SCROLL = "/collections/m/points/scroll"
 INDEX = "/collections/m/index"
 
@@ -245,11 +246,11 @@ MALFORMED = [
     ("PUT", "/collections/x", b'{"vectors":{"a":{"size":2,"distance":"Dot","nope":1}}}', 400, "nope"),
     ("PUT", "/collections/x", b"{}", 400, "at least one of vectors"),
     ("PUT", "/collections/x", b'{"vectors":{"size":2,"distance":"Dot"},"shard_number":2}', 400, "shard_number"),
-    ("PUT", "/collections/..%2Fx", b'{"vectors":{"size":2,"distance":"Dot"}}', 404, "no operation"),
-    ("PUT", "/collections/..%252Fx", b'{"vectors":{"size":2,"distance":"Dot"}}', 400, "name"),
-    ("PUT", "/collections/.x", b'{"vectors":{"size":2,"distance":"Dot"}}', 400, "name"),
-    ("PUT", "/collections/a%00b", b'{"vectors":{"size":2,"distance":"Dot"}}', 400, "name"),
-    ("PUT", "/collections/" + "n" * 300, b'{"vectors":{"size":2,"distance":"Dot"}}', 400, "name"),
+    ("PUT", "/collections/..%2Fx", TWO_DIMENSIONS, 404, "no operation"),
+    ("PUT", "/collections/..%252Fx", TWO_DIMENSIONS, 400, "name"),
+    ("PUT", "/collections/.x", TWO_DIMENSIONS, 400, "name"),
+    ("PUT", "/collections/a%00b", TWO_DIMENSIONS, 400, "name"),
+    ("PUT", "/collections/" + "n" * 300, TWO_DIMENSIONS, 400, "name"),
     ("GET", "/collections/..%2F..%2Fetc", b"", 404, "no operation"),
     ("GET", "/collections/..%5C..%5Cetc", b"", 404, "doesn't exist"),
     ("POST", "/collections/aliases", b"{}", 404, "no operation POST"),
