@@ -118,7 +118,7 @@ def _negated_unless(wanted: bool, condition: edge.ConditionType) -> edge.Conditi
     return condition if wanted else edge.Filter(must_not=[condition])
 
 
-def _match(source: Match) -> edge.MatchType:  # noqa: PLR0911 - one line per kind
+def _match(source: Match) -> edge.MatchType:
     if isinstance(source.value, str) and source == Match(source.value):
         return edge.MatchValue(source.value)
     kinds = [name for name in source.__struct_fields__ if getattr(source, name) is not None]

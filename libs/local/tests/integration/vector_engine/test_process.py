@@ -104,6 +104,21 @@ async def test_a_large_upsert_survives_sigkill_with_its_flushes(engine: Engine) 
         assert (await client.retrieve("c", [19_999]))[0].payload == {"v": 19_999}
 
 
+async def test_a_refused_write_does_not_stop_the_next_start(engine: Engine) -> None:
+    async with connected(engine) as client:
+        await create(client)
+        await client.upsert("c", [point(1, v=1)])
+        with pytest.raises(UnexpectedResponse, match="No point with id 9 found"):
+            await client.set_payload("c", {"w": 1}, points=[9])
+        await client.set_payload("c", {"w": 2}, points=[1])
+    engine.kill()
+
+    engine.start()
+
+    async with connected(engine) as client:
+        assert await payloads(client) == {1: {"v": 1, "w": 2}}
+
+
 async def test_collections_survive_sigkill_and_torn_ones_are_swept(engine: Engine) -> None:
     acknowledged: list[str] = []
     deleted: list[str] = []
@@ -245,7 +260,7 @@ MALFORMED = [
     ("PUT", "/collections/x", b'{"vectors":{"size":2,"distance":"Near"}}', 400, "Near"),
     ("PUT", "/collections/x", b'{"vectors":{"a":{"size":2,"distance":"Dot","nope":1}}}', 400, "nope"),
     ("PUT", "/collections/x", b"{}", 400, "at least one of vectors"),
-    ("PUT", "/collections/x", b'{"vectors":{"size":2,"distance":"Dot"},"shard_number":2}', 400, "shard_number"),
+    ("PUT", "/collections/x", b'{"sparse_vectors":{"s":{}},"shard_number":2}', 400, "shard_number"),
     ("PUT", "/collections/..%2Fx", TWO_DIMENSIONS, 404, "no operation"),
     ("PUT", "/collections/..%252Fx", TWO_DIMENSIONS, 400, "name"),
     ("PUT", "/collections/.x", TWO_DIMENSIONS, 400, "name"),
