@@ -96,7 +96,7 @@ def _start_all(board: Board, plan: Plan, last: State, tell: Callable[[str], None
     records = [record_of(each, "server") for each in plan.servers]
     records += [record_of(each, "service") for each in plan.services]
     board.change(http_port=plan.http_port)
-    adopted = _adopt(plan.servers, last, tell)
+    adopted = adopt(plan.servers, last, tell)
     board.change(processes={record.name: record for record in records})
     with ThreadPoolExecutor(max_workers=max(len(plan.servers), 1)) as pool:
         started = [pool.submit(_start_server, board, each, adopted.get(each.name)) for each in plan.servers]
@@ -115,7 +115,7 @@ def _start_all(board: Board, plan: Plan, last: State, tell: Callable[[str], None
         tell(f"ready: {board.state.url}")
 
 
-def _adopt(servers: Sequence[Program], last: State, tell: Callable[[str], None]) -> dict[str, psutil.Process]:
+def adopt(servers: Sequence[Program], last: State, tell: Callable[[str], None]) -> dict[str, psutil.Process]:
     """Return the servers that still run as they would be started now; stop the others."""
     wanted = {each.name: each for each in servers}
     adopted = {}
