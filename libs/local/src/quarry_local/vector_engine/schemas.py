@@ -94,7 +94,7 @@ def vector_schema(source: CreateCollection) -> VectorSchema:
     return VectorSchema(dense, sparse)
 
 
-def edge_config(source: CreateCollection, search_threads: int | None = None) -> edge.EdgeConfig:
+def edge_config(source: CreateCollection) -> edge.EdgeConfig:
     """Return the configuration of a new shard; raises `WrongInputError`."""
     return edge.EdgeConfig(
         vectors={name: _vector(params) for name, params in _dense(source).items()} or None,
@@ -104,7 +104,6 @@ def edge_config(source: CreateCollection, search_threads: int | None = None) -> 
         hnsw_config=_hnsw(source.hnsw_config),
         quantization_config=_quantization(source.quantization_config),
         optimizers=_optimizers(source.optimizers_config),
-        max_search_threads=search_threads,
         wal_enabled=True,
     )
 
