@@ -13,8 +13,6 @@ from pathlib import Path
 
 import msgspec
 from opentelemetry.trace import Span
-from quarry_common.vectors.index import VectorIndex
-from quarry_common.vectors.points import ChunkPoint
 
 from quarry_common.blobs import BlobStore
 from quarry_common.contracts.documents import JobState, Stage
@@ -31,6 +29,8 @@ from quarry_common.errors import NotFoundError
 from quarry_common.messaging.outbox import publish_event
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.telemetry import tracing
+from quarry_common.vectors.index import VectorIndex
+from quarry_common.vectors.points import ChunkPoint
 from quarry_indexer import SERVICE
 from quarry_indexer.chunking.chunk import ChunkOptions
 from quarry_indexer.chunking.chunker import chunk_document
@@ -39,7 +39,7 @@ from quarry_indexer.domain.passage import embedded_text, keyword_text
 from quarry_indexer.indexing.metrics import BATCH_SECONDS, CHUNKS
 from quarry_indexer.parsing.document import ParsedDocument
 from quarry_indexer.parsing.worker import ParserPool
-from quarry_indexer.repository import collections, documents, jobs, versions
+from quarry_indexer.repository import documents, jobs, versions
 from quarry_indexer.repository.jobs import Lease
 from quarry_indexer.repository.versions import ChunkRow, VersionRow
 
@@ -82,9 +82,9 @@ class Pipeline:
         prepared = await self._prepare(lease)
         with _span("embed", lease) as span:
             span.set_attribute("chunk.count", prepared.chunk_count)
-            terms = await self._write_points(lease, prepared)
+            await self._write_points(lease, prepared)
         with _span("activate", lease):
-            await self._activate(lease, prepared, terms)
+            await self._activate(lease, prepared)
 
     async def _prepare(self, lease: Lease) -> Prepared:
         async with self._database.tenant_transaction(lease.tenant_id) as connection:
@@ -134,14 +134,8 @@ class Pipeline:
         named = msgspec.structs.replace(version, title=title, doc_type=doc_type, text_path=text_path)
         return Prepared(named, parsed.text, len(rows))
 
-    async def _write_points(self, lease: Lease, prepared: Prepared) -> int:
-        """Embed and write the chunks that are not written yet; return their number of terms."""
-        async with self._database.tenant_transaction(lease.tenant_id) as connection:
-            collection = await collections.find(connection, lease.tenant_id, lease.collection)
-        if collection is None:
-            raise LeaseLostError
-        average = collection.average_length
-        terms = 0
+    async def _write_points(self, lease: Lease, prepared: Prepared) -> None:
+        """Embed and write the chunks that are not written yet."""
         done = lease.chunks_done if lease.chunks_total is not None else 0
         while done < prepared.chunk_count:
             with BATCH_SECONDS.time():
@@ -149,13 +143,12 @@ class Pipeline:
                     rows = await versions.chunks(
                         connection, lease.document_id, lease.version, done, BATCH_CHUNKS
                     )
-                terms += await self._write_batch(prepared, rows, average)
+                await self._write_batch(prepared, rows)
                 done += len(rows)
                 await self._enter(lease, Stage.EMBED, done=done)
             CHUNKS.inc(len(rows))
-        return terms
 
-    async def _write_batch(self, prepared: Prepared, rows: Sequence[ChunkRow], average: float) -> int:
+    async def _write_batch(self, prepared: Prepared, rows: Sequence[ChunkRow]) -> None:
         version = prepared.version
         texts = [prepared.text[row.char_start : row.char_end] for row in rows]
         deadline = asyncio.get_running_loop().time() + EMBED_SECONDS
@@ -165,13 +158,12 @@ class Pipeline:
         ]
         vectors = await self._embedder.embed(embedded, deadline=deadline)
         points = [
-            _point(version, row, text, vector.tolist(), average)
+            _point(version, row, text, vector.tolist())
             for row, text, vector in zip(rows, texts, vectors, strict=True)
         ]
         await self._index.upsert_inactive(points)
-        return sum(len(text.split()) for text in embedded)
 
-    async def _activate(self, lease: Lease, prepared: Prepared, terms: int) -> None:
+    async def _activate(self, lease: Lease, prepared: Prepared) -> None:
         """Let searches find this version in place of the one before.
 
         The document's row is held throughout, so that a deletion or a newer version comes before or after.
@@ -193,7 +185,6 @@ class Pipeline:
             await self._tell(
                 connection, lease, prepared, first=current is None, external_id=document.external_id
             )
-            await collections.add_terms(connection, tenant_id, lease.collection, prepared.chunk_count, terms)
         # A crash before this leaves discarded versions to the purge; searches keep to the newest meanwhile.
         await self._index.delete_versions(tenant_id, document_id, below=lease.version)
 
@@ -241,7 +232,7 @@ def _span(stage: str, lease: Lease) -> AbstractContextManager[Span]:
     return tracing.span(f"index {stage}", attributes={"document.id": str(lease.document_id)})
 
 
-def _point(version: VersionRow, row: ChunkRow, text: str, dense: list[float], average: float) -> ChunkPoint:
+def _point(version: VersionRow, row: ChunkRow, text: str, dense: list[float]) -> ChunkPoint:
     return ChunkPoint(
         tenant_id=version.tenant_id,
         document_id=version.document_id,
@@ -263,5 +254,5 @@ def _point(version: VersionRow, row: ChunkRow, text: str, dense: list[float], av
         created_at=version.created_at,
         updated_at=version.updated_at,
         dense=dense,
-        sparse=encode_document(keyword_text(version.title, row.heading_path, text), average),
+        sparse=encode_document(keyword_text(version.title, row.heading_path, text)),
     )

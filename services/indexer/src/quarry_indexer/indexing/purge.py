@@ -4,11 +4,11 @@ import asyncio
 import logging
 
 import asyncpg
-from quarry_common.vectors.index import VectorIndex
 
 from quarry_common.blobs import BlobStore
 from quarry_common.errors import QuarryError
 from quarry_common.postgres.pool import Database
+from quarry_common.vectors.index import VectorIndex
 from quarry_indexer.indexing.metrics import PURGED
 from quarry_indexer.repository import idempotency, versions
 from quarry_indexer.repository.versions import Discarded

@@ -4,9 +4,6 @@ CREATE TABLE collections (
     tenant_id uuid NOT NULL,
     name text NOT NULL,
     embedder_id text NOT NULL,
-    -- What was ever indexed here: the mean length that BM25 normalises by follows from it.
-    chunks_indexed bigint NOT NULL DEFAULT 0,
-    terms_indexed bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (tenant_id, name)
 );

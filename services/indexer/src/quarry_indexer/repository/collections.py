@@ -7,8 +7,6 @@ from quarry_common.contracts.documents import Collection
 from quarry_common.ids import new_id
 from quarry_common.postgres.pool import Connection
 
-USUAL_TERMS_PER_CHUNK = 100.0
-
 
 class CollectionRow(msgspec.Struct, frozen=True):
     """A collection as it is stored."""
@@ -16,16 +14,7 @@ class CollectionRow(msgspec.Struct, frozen=True):
     id: UUID
     name: str
     embedder_id: str
-    chunks_indexed: int
-    terms_indexed: int
     created_at: datetime
-
-    @property
-    def average_length(self) -> float:
-        """Mean number of terms of the chunks that were indexed here; a usual one before the first."""
-        if self.chunks_indexed == 0:
-            return USUAL_TERMS_PER_CHUNK
-        return max(self.terms_indexed / self.chunks_indexed, 1.0)
 
 
 async def create(connection: Connection, tenant_id: UUID, name: str, embedder_id: str) -> bool:
@@ -49,7 +38,7 @@ async def find(
     """Return a collection. With `lock` nobody can delete it before this transaction ends."""
     row = await connection.fetchrow(
         f"""
-        SELECT id, name, embedder_id, chunks_indexed, terms_indexed, created_at FROM collections
+        SELECT id, name, embedder_id, created_at FROM collections
         WHERE tenant_id = $1 AND name = $2 {"FOR KEY SHARE" if lock else ""}
         """,  # noqa: S608 - one of two constants
         tenant_id,
@@ -89,17 +78,3 @@ async def delete(connection: Connection, tenant_id: UUID, name: str) -> bool:
         "DELETE FROM collections WHERE tenant_id = $1 AND name = $2 RETURNING id", tenant_id, name
     )
     return done is not None
-
-
-async def add_terms(connection: Connection, tenant_id: UUID, name: str, chunks: int, terms: int) -> None:
-    """Count what was indexed into a collection."""
-    await connection.execute(
-        """
-        UPDATE collections SET chunks_indexed = chunks_indexed + $3, terms_indexed = terms_indexed + $4
-        WHERE tenant_id = $1 AND name = $2
-        """,
-        tenant_id,
-        name,
-        chunks,
-        terms,
-    )
