@@ -77,6 +77,11 @@ def tokenize(text: str) -> list[str]:
     return tokens
 
 
+def is_unspaced(token: str) -> bool:
+    """Return whether `token` is a run of a script without spaces, which is searched by its graphemes."""
+    return bool(_UNSPACED_START.match(token))
+
+
 def token_terms(token: str) -> tuple[str, ...]:
     """Return the terms of one token of a document."""
     if token.isascii() and token.isalpha() and (token.islower() or token.istitle()):
