@@ -129,9 +129,9 @@ class Client:
         """Send nothing again from now on; a call that waits to be sent again fails at once."""
         self._stopping.set()
 
-    def send(self, call: Call[T]) -> T:
-        """Send `call`, again if need be, and return its answer."""
-        attempts = Attempts(self._retry, call, self._base_url)
+    def send(self, call: Call[T], *, retry: RetryPolicy | None = None) -> T:
+        """Send `call`, again if need be, and return its answer; `retry` instead of the client's own."""
+        attempts = Attempts(retry or self._retry, call, self._base_url)
         while True:
             try:
                 with _built(self._http, call, self._timeout_seconds) as request:
@@ -198,9 +198,9 @@ class AsyncClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def send(self, call: Call[T]) -> T:
-        """Send `call`, again if need be, and return its answer."""
-        attempts = Attempts(self._retry, call, self._base_url)
+    async def send(self, call: Call[T], *, retry: RetryPolicy | None = None) -> T:
+        """Send `call`, again if need be, and return its answer; `retry` instead of the client's own."""
+        attempts = Attempts(retry or self._retry, call, self._base_url)
         while True:
             try:
                 with _built(self._http, call, self._timeout_seconds) as request:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,7 +220,9 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
     with subprocess.Popen(
         arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert stuck.wait(30)
+        if not stuck.wait(60):
+            process.kill()
+            pytest.fail(f"It never came to the upload: {process.communicate(timeout=20)}")
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
     release.set()
@@ -231,3 +234,29 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
     served.answer = platform
     assert "3 files: " in quarry("ingest", tree).stdout
     assert len(platform.documents) == 3
+
+
+def test_a_platform_that_is_not_there_is_told_without_the_patience_of_a_long_run(
+    quarry: Quarry, tree: Path
+) -> None:
+    started = time.monotonic()
+    result = quarry("ingest", tree, "--url", "http://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "Nothing answers" in result.stderr
+    assert time.monotonic() - started < 10
+
+
+def test_a_platform_that_goes_away_for_a_while_is_waited_for(
+    quarry: Quarry, tree: Path, platform: Platform, served: Server
+) -> None:
+    away = 3
+
+    def come_back(request: Received) -> Reply:
+        nonlocal away
+        if request.method == "PUT" and away:
+            away -= 1
+            return problem(503, "unavailable", "Not now.", retry_after=0)
+        return platform(request)
+
+    served.answer = come_back
+    assert "3 files: 3 searchable" in quarry("ingest", tree).stdout

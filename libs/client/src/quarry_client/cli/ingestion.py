@@ -7,10 +7,12 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from quarry_client import calls
 from quarry_client.cli.parallel import run_parallel
 from quarry_client.cli.tracking import JobTracker
 from quarry_client.client import Client
 from quarry_client.errors import ApiError, ClientError
+from quarry_client.retry import PROMPT
 from quarry_client.types import Accepted, Job
 
 I = TypeVar("I")  # noqa: E741 - item
@@ -19,6 +21,9 @@ _REFUSALS: Final = frozenset({400, 413, 415, 422})
 """Answers that speak of the one document."""
 _HOPELESS: Final = frozenset({401, 403, 429, 502, 503, 504})
 """Answers that every further document would get too: the key, a quota, or a platform that stays away."""
+_PAUSE_SECONDS: Final = 0.1
+_PAUSE_WHILE_SENDING_SECONDS: Final = 1.0
+"""Between two rounds of asking; sending stands still meanwhile, so many jobs are read together."""
 
 
 class Outcome(StrEnum):
@@ -63,13 +68,13 @@ def ingest_items(
         yield report
         if wait and report.accepted:
             tracker.add(report.accepted.job_id, report)
-            yield from _poll(tracker)
+            yield from _poll(tracker, _PAUSE_WHILE_SENDING_SECONDS)
     while len(tracker):
         if tracker.idle_seconds > stall_seconds:
             yield from (_stalled(report, stall_seconds) for report in tracker.remaining())
             return
         time.sleep(tracker.pause_seconds)
-        yield from _poll(tracker)
+        yield from _poll(tracker, _PAUSE_SECONDS)
 
 
 def _send(item: I, send: Callable[[I], Accepted]) -> Report[I]:
@@ -90,8 +95,8 @@ def _send(item: I, send: Callable[[I], Accepted]) -> Report[I]:
     return Report(item, Outcome.ACCEPTED, accepted)
 
 
-def _poll(tracker: JobTracker[Report[I]]) -> Iterator[Report[I]]:
-    for report, job in tracker.poll():
+def _poll(tracker: JobTracker[Report[I]], pause_seconds: float) -> Iterator[Report[I]]:
+    for report, job in tracker.poll(pause_seconds):
         yield _ended(report, job)
 
 
@@ -131,9 +136,9 @@ def _stalled(report: Report[I], stall_seconds: float) -> Report[I]:
 
 
 def ensure_collection(client: Client, name: str) -> None:
-    """Create the collection when there is none of that name."""
+    """Create the collection when there is none of that name; also proves address and key, as below."""
     try:
-        client.get_collection(name)
+        client.send(calls.get_collection(name), retry=PROMPT)
     except ApiError as error:
         if error.status != 404:
             raise
@@ -145,9 +150,12 @@ def ensure_collection(client: Client, name: str) -> None:
 
 
 def require_collection(client: Client, name: str) -> None:
-    """Raise ClientError when there is no such collection; also proves address and key before a long run."""
+    """Raise ClientError when there is no such collection.
+
+    It also proves address and key before a long run, without that run's patience.
+    """
     try:
-        client.get_collection(name)
+        client.send(calls.get_collection(name), retry=PROMPT)
     except ApiError as error:
         if error.status == 403:  # The key may write documents and not read collections.
             return

@@ -16,7 +16,6 @@ _NEWEST: Final = 1000
 """How many of the newest jobs are read in bulk in one round."""
 _ONE_BY_ONE: Final = 20
 """How many jobs are read singly in one round: the oldest, which end first."""
-_SHORTEST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 
 
@@ -29,7 +28,7 @@ class JobTracker(Generic[K]):
         self._awaited: dict[UUID, list[K]] = {}
         self._progress: dict[UUID, tuple[str, int]] = {}
         self._moved_at = clock()
-        self._pause_seconds = _SHORTEST_PAUSE_SECONDS
+        self._pause_seconds = 0.0
         self._next_round_at = clock()
 
     def __len__(self) -> int:
@@ -54,8 +53,11 @@ class JobTracker(Generic[K]):
         """How long to wait until the next round is due."""
         return max(0.0, self._next_round_at - self._clock())
 
-    def poll(self) -> Iterator[tuple[K, Job | None]]:
-        """If a round is due, yield what has ended; None for a job that is not kept any more."""
+    def poll(self, pause_seconds: float) -> Iterator[tuple[K, Job | None]]:
+        """If a round is due, yield what has ended; None for a job that is not kept any more.
+
+        The next round is due after `pause_seconds`, and later and later while no job moves.
+        """
         if not self._awaited or self.pause_seconds > 0:
             return
         moved_before = self._moved_at
@@ -65,9 +67,8 @@ class JobTracker(Generic[K]):
             for key in self._awaited.pop(job_id):
                 yield key, job
         moved = self._moved_at != moved_before
-        self._pause_seconds = (
-            _SHORTEST_PAUSE_SECONDS if moved else min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
-        )
+        longer = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+        self._pause_seconds = pause_seconds if moved else max(pause_seconds, longer)
         self._next_round_at = self._clock() + self._pause_seconds
 
     def _ended(self) -> Iterator[tuple[UUID, Job | None]]:
