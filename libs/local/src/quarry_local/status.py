@@ -19,7 +19,11 @@ def table(state: State) -> Table:
     """Return one row for the supervisor and one for each process."""
     shown = Table(*COLUMNS, header_style="bold")
     supervisor = state.supervisor_process()
-    shown.add_row(*_row("supervisor", supervisor, state.phase))
+    row = _row("supervisor", supervisor, state.phase)
+    if supervisor is not None:
+        # Its children have rows of their own.
+        row[5] = f"{supervisor.memory_info().rss / 2**20:.0f} MB"
+    shown.add_row(*row)
     for record in state.processes.values():
         shown.add_row(*_record_row(record))
     return shown
