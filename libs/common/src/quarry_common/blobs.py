@@ -57,23 +57,15 @@ class BlobStore:
         Raises `PayloadTooLargeError` beyond `max_bytes`, `UnavailableError` when the store fails, and
         whatever `chunks` raises; then nothing is kept.
         """
-        digest = hashlib.sha256()
-        size_bytes = 0
-
-        async def counted() -> AsyncIterator[bytes]:
-            nonlocal size_bytes
-            async for chunk in chunks:
-                size_bytes += len(chunk)
-                if size_bytes > max_bytes:
-                    raise PayloadTooLargeError(f"The file is larger than {max_bytes / MIB:g} MiB.")
-                digest.update(chunk)
-                yield chunk
-
-        with _failures(path):
-            await obstore.put_async(
-                self._store, path, counted(), chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT
-            )
-        return Stored(path, size_bytes, digest.hexdigest())
+        counted = _Counted(chunks, max_bytes)
+        try:
+            with _failures(path):
+                await obstore.put_async(
+                    self._store, path, counted, chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT
+                )
+        finally:
+            counted.close()
+        return Stored(path, counted.size_bytes, counted.digest.hexdigest())
 
     async def put_text(self, path: str, text: str) -> Stored:
         """Write `text` as UTF-8 to `path`. Raises `UnavailableError` when the store fails."""
@@ -122,6 +114,41 @@ class BlobStore:
             async for page in obstore.list(self._store, prefix, chunk_size=LIST_PAGE):
                 for item in page:
                     yield BlobEntry(item["path"], item["size"], item["last_modified"])
+
+
+class _Counted:
+    """Chunks on their way into the store.
+
+    The store goes on waiting for the next chunk when its upload is cancelled: `close` ends that.
+    """
+
+    def __init__(self, chunks: AsyncIterable[bytes], max_bytes: int) -> None:
+        self.digest = hashlib.sha256()
+        self.size_bytes = 0
+        self._chunks = aiter(chunks)
+        self._max_bytes = max_bytes
+        self._next: asyncio.Task[bytes | None] | None = None
+
+    def __aiter__(self) -> "_Counted":
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._next = asyncio.create_task(self._pull())
+        chunk = await self._next
+        if chunk is None:
+            raise StopAsyncIteration
+        self.size_bytes += len(chunk)
+        if self.size_bytes > self._max_bytes:
+            raise PayloadTooLargeError(f"The file is larger than {self._max_bytes / MIB:g} MiB.")
+        self.digest.update(chunk)
+        return chunk
+
+    async def _pull(self) -> bytes | None:
+        return await anext(self._chunks, None)
+
+    def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
 
 
 def open_store(settings: BlobSettings) -> BlobStore:

@@ -31,7 +31,7 @@ from quarry_common.errors import (
     UnavailableError,
     ValidationError,
 )
-from quarry_gateway.bodies import JSON, MIB, MULTIPART, chunks, content_type, read_json
+from quarry_gateway.bodies import JSON, MIB, MULTIPART, Body, content_type, read_json
 from quarry_gateway.gateway import Call, Gateway, gateway_of
 from quarry_gateway.problems import UnsupportedMediaTypeError
 from quarry_gateway.uploads import FORM_OVERHEAD_BYTES, FormReader, upload_path
@@ -129,7 +129,7 @@ async def _read_form(
     max_file_bytes = settings.max_upload_mb * MIB
     max_content_bytes = settings.max_json_mb * MIB
     limit = max_file_bytes + max_content_bytes + FORM_OVERHEAD_BYTES
-    reader = FormReader(chunks(request, max_bytes=limit), boundary, max_content_bytes=max_content_bytes)
+    reader = FormReader(Body(request, max_bytes=limit), boundary, max_content_bytes=max_content_bytes)
     read = await reader.read(gateway.blobs, path, max_file_bytes=max_file_bytes)
     reader.refuse_errors()
     return check(read.fields, DocumentForm), read.blob

@@ -1,7 +1,7 @@
 """Reading a request's body: bounded in bytes and in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -25,33 +25,48 @@ def content_type(request: Call) -> tuple[str, Mapping[str, str]]:
     return kind, options
 
 
-async def chunks(request: Call, *, max_bytes: int) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives.
+class Body:
+    """A request's body as it arrives; no generator, for an upload may drop it in the middle.
 
-    Raises `PayloadTooLargeError` beyond `max_bytes` (at once when the length is announced),
+    Its next piece raises `PayloadTooLargeError` beyond `max_bytes` (at once when the length is announced),
     `RequestTimeoutError` when it stops coming, `ClientGoneError` when the client has gone.
     """
-    pause_seconds = gateway_of(request).settings.body_timeout_seconds
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and len(announced) < 20 and int(announced) > max_bytes:
-        raise _too_large(max_bytes)
-    size_bytes = 0
-    more = True
-    while more:
+
+    def __init__(self, request: Call, *, max_bytes: int) -> None:
+        self._receive = request.receive
+        self._pause_seconds = gateway_of(request).settings.body_timeout_seconds
+        self._max_bytes = max_bytes
+        announced = request.headers.get("content-length", "")
+        self._announced = int(announced) if announced.isdecimal() and len(announced) < 20 else 0
+        self._size_bytes = 0
+        self._more = True
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self._more:
+            if max(self._announced, self._size_bytes) > self._max_bytes:
+                raise PayloadTooLargeError(f"The body is larger than {self._max_bytes / MIB:g} MiB.")
+            chunk = await self._piece()
+            if chunk:
+                return chunk
+        if self._size_bytes > self._max_bytes:
+            raise PayloadTooLargeError(f"The body is larger than {self._max_bytes / MIB:g} MiB.")
+        raise StopAsyncIteration
+
+    async def _piece(self) -> bytes:
         try:
-            async with asyncio.timeout(pause_seconds):
-                message = await request.receive()
+            async with asyncio.timeout(self._pause_seconds):
+                message = await self._receive()
         except TimeoutError:
-            raise RequestTimeoutError(f"Nothing arrived for {pause_seconds:g} s.") from None
+            raise RequestTimeoutError(f"Nothing arrived for {self._pause_seconds:g} s.") from None
         if message["type"] != "http.request":
             raise ClientGoneError
-        chunk = message.get("body", b"")
-        more = message.get("more_body", False)
-        size_bytes += len(chunk)
-        if size_bytes > max_bytes:
-            raise _too_large(max_bytes)
-        if chunk:
-            yield chunk
+        self._more = message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        self._size_bytes += len(chunk)
+        return chunk
 
 
 async def read_json(request: Call, kind: type[StructT]) -> StructT:
@@ -65,7 +80,7 @@ async def read_json(request: Call, kind: type[StructT]) -> StructT:
     gateway = gateway_of(request)
     body = bytearray()
     try:
-        async for chunk in chunks(request, max_bytes=gateway.settings.max_json_mb * MIB):
+        async for chunk in Body(request, max_bytes=gateway.settings.max_json_mb * MIB):
             gateway.reserve(len(chunk))
             body += chunk
         if not body:
@@ -73,7 +88,3 @@ async def read_json(request: Call, kind: type[StructT]) -> StructT:
         return decode_json(bytes(body), kind)
     finally:
         gateway.release(len(body))
-
-
-def _too_large(max_bytes: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(f"The body is larger than {max_bytes / MIB:g} MiB.")

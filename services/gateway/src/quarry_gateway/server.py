@@ -9,7 +9,7 @@ from granian.server.embed import Server
 
 from quarry_common.errors import QuarryError
 from quarry_common.ops import free_port
-from quarry_gateway.edge import Edge
+from quarry_gateway.edge import App
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class AddressInUseError(QuarryError):
 class HttpServer:
     """Serves the API until it is told to stop; then finishes the requests that were begun."""
 
-    def __init__(self, app: Edge, host: str, port: int) -> None:
+    def __init__(self, app: App, host: str, port: int) -> None:
         self._app = app
         self._host = host
         self.port = port or free_port(host)

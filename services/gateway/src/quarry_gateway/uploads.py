@@ -3,7 +3,7 @@
 import json
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
@@ -81,9 +81,8 @@ class FormReader:
             raise MalformedError("The form's parts are out of order.")
         return event
 
-    async def _part(self) -> AsyncIterator[bytes]:
-        while isinstance(event := await self._event(), bytes | bytearray):
-            yield bytes(event)
+    def _part(self) -> "_Part":
+        return _Part(self._event)
 
     async def _text(self, name: str) -> str:
         limit = self._max_content_bytes if name == "content" else MAX_FIELD_BYTES
@@ -124,6 +123,22 @@ class FormReader:
         except (MultipartError, UnicodeDecodeError) as error:
             raise MalformedError(f"The form cannot be read: {error}.") from None
         return self._events.popleft()
+
+
+class _Part:
+    """What one part holds, piece by piece; no generator, for an upload may drop it in the middle."""
+
+    def __init__(self, event: Callable[[], Awaitable[MultipartSegment | bytes | None]]) -> None:
+        self._event = event
+
+    def __aiter__(self) -> "_Part":
+        return self
+
+    async def __anext__(self) -> bytes:
+        event = await self._event()
+        if not isinstance(event, bytes | bytearray):
+            raise StopAsyncIteration
+        return bytes(event)
 
 
 def upload_path(tenant_id: UUID) -> str:

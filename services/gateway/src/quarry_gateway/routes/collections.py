@@ -2,6 +2,7 @@
 
 import msgspec
 from litestar import Response, delete, get, post
+from litestar.params import FromPath
 
 from quarry_common.contracts.documents import (
     CREATE_COLLECTION,
@@ -87,7 +88,7 @@ async def list_collections(request: Call) -> Response[bytes]:
         )
     ),
 )
-async def get_collection(request: Call, name: str) -> Response[bytes]:
+async def get_collection(request: Call, name: FromPath[str]) -> Response[bytes]:
     """Answer one collection."""
     return reply(await gateway_of(request).ask(GET_COLLECTION, _named(request, name)))
 
@@ -105,7 +106,7 @@ async def get_collection(request: Call, name: str) -> Response[bytes]:
         )
     ),
 )
-async def delete_collection(request: Call, name: str) -> Response[bytes]:
+async def delete_collection(request: Call, name: FromPath[str]) -> Response[bytes]:
     """Delete a collection; nothing of it is found any more when the answer comes."""
     return reply(await gateway_of(request).ask(DELETE_COLLECTION, _named(request, name)))
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
 from msgspec import Meta
 
 from quarry_common.contracts.documents import (
@@ -194,7 +195,7 @@ async def list_documents(request: Call) -> Response[bytes]:
         )
     ),
 )
-async def get_document(request: Call, document_id: str) -> Response[bytes]:
+async def get_document(request: Call, document_id: FromPath[str]) -> Response[bytes]:
     """Answer one document."""
     return reply(await gateway_of(request).ask(GET_DOCUMENT, _named(request, document_id)))
 
@@ -213,7 +214,7 @@ async def get_document(request: Call, document_id: str) -> Response[bytes]:
         )
     ),
 )
-async def delete_document(request: Call, document_id: str) -> Response[bytes]:
+async def delete_document(request: Call, document_id: FromPath[str]) -> Response[bytes]:
     """Delete a document."""
     return reply(await gateway_of(request).ask(DELETE_DOCUMENT, _named(request, document_id)))
 

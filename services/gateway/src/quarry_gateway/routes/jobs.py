@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from quarry_common.contracts.documents import GET_JOB, LIST_JOBS, Job, JobPage, JobRef, JobState, ListJobs
 from quarry_common.contracts.tenancy import Scope
@@ -51,7 +52,7 @@ async def list_jobs(request: Call) -> Response[bytes]:
         )
     ),
 )
-async def get_job(request: Call, job_id: str) -> Response[bytes]:
+async def get_job(request: Call, job_id: FromPath[str]) -> Response[bytes]:
     """Answer one job."""
     asked = JobRef(request.auth.tenant_id, path_uuid(job_id, "job_id"))
     return reply(await gateway_of(request).ask(GET_JOB, asked))

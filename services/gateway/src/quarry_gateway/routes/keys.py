@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, delete, get, post
+from litestar.params import FromPath
 from msgspec import Meta
 
 from quarry_common.contracts.tenancy import (
@@ -107,7 +108,7 @@ async def list_keys(request: Call) -> Response[bytes]:
         )
     ),
 )
-async def revoke_key(request: Call, key_id: str) -> Response[bytes]:
+async def revoke_key(request: Call, key_id: FromPath[str]) -> Response[bytes]:
     """Revoke a key and answer it."""
     gateway = gateway_of(request)
     asked = RevokeKey(request.auth.tenant_id, path_uuid(key_id, "key_id"))

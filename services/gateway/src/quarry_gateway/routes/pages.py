@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from html import escape
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from quarry_common.errors import NotFoundError, QuarryError
 from quarry_gateway import problems, reference
@@ -31,7 +32,7 @@ async def docs(request: Call) -> Response[str]:
 
 
 @get("/problems/{code:str}", opt=_hidden("What a problem means", "text/html"))
-async def problem(code: str) -> Response[str]:
+async def problem(code: FromPath[str]) -> Response[str]:
     """Answer what the problem `code` means and what to do about it."""
     kind = next((kind for kind in _kinds(QuarryError) if kind.code == code), None)
     if kind is None:

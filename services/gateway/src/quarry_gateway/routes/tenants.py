@@ -2,6 +2,7 @@
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath
 
 from quarry_common.contracts.tenancy import (
     CREATE_TENANT,
@@ -87,7 +88,7 @@ async def list_tenants(request: Call) -> Response[bytes]:
         )
     ),
 )
-async def get_tenant(request: Call, slug: str) -> Response[bytes]:
+async def get_tenant(request: Call, slug: FromPath[str]) -> Response[bytes]:
     """Answer one tenant."""
     asked = ResolveSlug(check({"slug": slug}, _SlugInPath).slug)
     return reply(await gateway_of(request).ask(RESOLVE_SLUG, asked))

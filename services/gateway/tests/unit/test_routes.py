@@ -1,0 +1,102 @@
+"""Every route says who may call it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from quarry_common.contracts.tenancy import Principal, Scope, Tenant
+from quarry_common.errors import ForbiddenError, UnauthenticatedError, ValidationError
+from quarry_common.ids import new_id
+from quarry_gateway.domain import caller_of, needs_tenant_lookup, require_scope, require_unexpired
+from quarry_gateway.openapi import describe
+from quarry_gateway.operations import OPERATION, Operation
+from quarry_gateway.routes import HANDLERS
+
+EXPECTED = {
+    "POST /api/documents": "documents:write",
+    "PUT /api/documents/by-external-id/{external_id:path}": "documents:write",
+    "GET /api/documents": "documents:read",
+    "GET /api/documents/{document_id:str}": "documents:read",
+    "DELETE /api/documents/{document_id:str}": "documents:write",
+    "GET /api/jobs": "documents:read",
+    "GET /api/jobs/{job_id:str}": "documents:read",
+    "POST /api/collections": "collections:write",
+    "GET /api/collections": "collections:read",
+    "GET /api/collections/{name:str}": "collections:read",
+    "DELETE /api/collections/{name:str}": "collections:write",
+    "POST /api/search": "search",
+    "POST /api/keys": "keys:write",
+    "GET /api/keys": "keys:read",
+    "DELETE /api/keys/{key_id:str}": "keys:write",
+    "POST /api/admin/tenants": "platform",
+    "GET /api/admin/tenants": "platform",
+    "GET /api/admin/tenants/{slug:str}": "platform",
+    "GET /api/health": "public",
+    "GET /api/version": "public",
+    "GET /livez": "public",
+    "GET /readyz": "public",
+    "GET /metrics": "public",
+    "GET /openapi.json": "public",
+    "GET /docs": "public",
+    "GET /problems/{code:str}": "public",
+}
+
+
+def test_every_route_declares_its_scope_and_there_is_no_other() -> None:
+    found = {}
+    for handler in HANDLERS:
+        operation = (handler.opt or {}).get(OPERATION)
+        assert isinstance(operation, Operation), f"{handler.paths} declares no operation"
+        for path in handler.paths:
+            found[f"{min(handler.http_methods)} {path}"] = str(operation.access)
+
+    assert found == EXPECTED
+
+
+def test_the_description_has_every_operation_of_the_api_with_its_security_and_problems() -> None:
+    description = describe(HANDLERS, "1.0")
+
+    operations = [
+        (path, operation) for path, methods in description["paths"].items() for operation in methods.values()
+    ]
+    assert len(operations) == sum(1 for name in EXPECTED if name != "GET /docs") - 2
+    for path, operation in operations:
+        public = path in {"/api/health", "/api/version", "/livez", "/readyz", "/metrics"}
+        assert bool(operation["security"]) is not public
+        assert public or {"401", "403", "422", "503"} <= set(operation["responses"])
+        if "requestBody" in operation:
+            assert operation["requestBody"]["content"]["application/json"]["example"]
+    assert len({operation["operationId"] for _, operation in operations}) == len(operations)
+
+
+def principal(*scopes: Scope, tenant: Tenant | None = None, **more: datetime) -> Principal:
+    return Principal(
+        new_id(), tenant and tenant.id, tenant and tenant.slug, frozenset(scopes), **more  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+ACME = Tenant(new_id(), "acme", "Acme", datetime.now(UTC))
+
+
+def test_an_operator_has_the_scopes_of_a_tenant_only_while_acting_for_it() -> None:
+    operator = principal(Scope.PLATFORM)
+
+    require_scope(caller_of(operator, acting_for=ACME), Scope.SEARCH)
+    with pytest.raises(ForbiddenError):
+        require_scope(caller_of(operator, acting_for=None), Scope.SEARCH)
+    with pytest.raises(ValidationError):
+        _ = caller_of(operator, acting_for=None).tenant_id
+    assert caller_of(operator, acting_for=ACME).tenant_id == ACME.id
+
+
+def test_only_an_operator_names_another_tenant() -> None:
+    assert needs_tenant_lookup(principal(Scope.PLATFORM), "acme")
+    assert not needs_tenant_lookup(principal(Scope.SEARCH, tenant=ACME), "acme")
+    with pytest.raises(ForbiddenError):
+        needs_tenant_lookup(principal(Scope.SEARCH, tenant=ACME), "other")
+
+
+def test_a_key_that_expires_while_it_is_remembered_is_refused() -> None:
+    require_unexpired(principal(expires_at=datetime.now(UTC) + timedelta(seconds=60)))
+    with pytest.raises(UnauthenticatedError):
+        require_unexpired(principal(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
