@@ -4,9 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 
-from quarry_common.vectors.connection import connect as connect_qdrant
-from quarry_common.vectors.index import VectorIndex
-
 from quarry_common.blobs import open_store
 from quarry_common.contracts import documents as contract
 from quarry_common.contracts.streams import INDEXER_COMMANDS
@@ -19,6 +16,8 @@ from quarry_common.messaging.rpc import RpcServer
 from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.postgres.pool import connect_pool
 from quarry_common.service import Service, ServiceDefinition
+from quarry_common.vectors.connection import connect as connect_qdrant
+from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.chunking.chunk import ChunkOptions
 from quarry_indexer.handlers.acceptance import Acceptance
@@ -79,7 +78,7 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
             checks={
                 "database": database.check,
                 "message_bus": lambda: check(connection),
-                "consumers": consumers_exist(connection, [INDEXER_COMMANDS]),
+                "consumers": consumers_exist(connection.jetstream(timeout=2), [INDEXER_COMMANDS]),
                 "vector_index": index.check,
             },
         )

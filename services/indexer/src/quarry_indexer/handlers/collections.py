@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from quarry_common.vectors.index import VectorIndex
-
 from quarry_common import cursors
 from quarry_common.contracts.commands import PurgeDocuments
 from quarry_common.contracts.documents import (
@@ -17,6 +15,7 @@ from quarry_common.contracts.documents import (
 from quarry_common.contracts.events import CollectionDeleted as CollectionDeletedEvent
 from quarry_common.messaging.outbox import publish_command, publish_event
 from quarry_common.postgres.pool import Connection, Database
+from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.domain.errors import CollectionExistsError, CollectionMissingError, DefaultCollectionError
 from quarry_indexer.handlers.documents import bounded

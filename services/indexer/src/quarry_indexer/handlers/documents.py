@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from quarry_common.vectors.index import VectorIndex
-
 from quarry_common import cursors
 from quarry_common.contracts.commands import PurgeDocuments
 from quarry_common.contracts.documents import (
@@ -23,6 +21,7 @@ from quarry_common.errors import NotFoundError
 from quarry_common.ids import document_id_for
 from quarry_common.messaging.outbox import publish_command, publish_event
 from quarry_common.postgres.pool import Connection, Database
+from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.repository import documents, jobs
 
