@@ -46,14 +46,14 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         blobs = open_store(settings)
 
         options = ChunkOptions(max_tokens=settings.chunk_tokens, overlap_tokens=settings.chunk_overlap_tokens)
-        pipeline = Pipeline(database, blobs, index, parser, embedder, options)
+        purge = Purge(database, blobs, index)
+        pipeline = Pipeline(database, blobs, index, parser, embedder, options, purge.wake)
         worker = Worker(
             database,
             pipeline,
             concurrency=settings.indexer_concurrency,
             lease_seconds=settings.job_lease_seconds,
         )
-        purge = Purge(database, blobs, index)
 
         rpc = RpcServer(connection, SERVICE, settings.indexer_rpc_concurrency)
         acceptance = Acceptance(database, blobs, local.id, worker.wake)
@@ -78,7 +78,7 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
             checks={
                 "database": database.check,
                 "message_bus": lambda: check(connection),
-                "consumers": consumers_exist(connection.jetstream(timeout=2), [INDEXER_COMMANDS]),
+                "consumers": consumers_exist(connection, [INDEXER_COMMANDS]),
                 "vector_index": index.check,
             },
         )

@@ -92,7 +92,7 @@ async def pieces(own: tuple[str, IndexerSettings]) -> AsyncIterator[Parts]:
         stack.push_async_callback(embedder.close)
         index = VectorIndex(client, settings, embedder_id=local.id, dimensions=local.dimensions)
         blobs = open_store(settings)
-        pipeline = Pipeline(database, blobs, index, parser, embedder, ChunkOptions())
+        pipeline = Pipeline(database, blobs, index, parser, embedder, ChunkOptions(), lambda: None)
         yield Parts(database, blobs, index, pipeline)
 
 
@@ -146,6 +146,7 @@ async def test_a_late_batch_does_not_hide_what_was_activated(parts: Parts) -> No
     late = await parts.claim()
     assert late is not None
     prepared = await parts.pipeline._prepare(late)
+    assert prepared is not None
 
     await parts.pipeline.run(await parts.take_over())
     with pytest.raises(LeaseLostError):
@@ -287,3 +288,20 @@ async def test_no_fenced_write_passes_without_the_token(parts: Parts) -> None:
         assert not await jobs.finish(connection, late, JobState.SUCCEEDED)
         assert not await jobs.release(connection, late)
         assert await jobs.renew(connection, heir, 60)
+
+
+async def test_a_job_whose_version_was_overtaken_ends(parts: Parts) -> None:
+    tenant_id = new_id()
+    await parts.put(tenant_id, "first", external_id="contended")
+    slow = await parts.claim(60)
+    assert slow is not None
+    await parts.put(tenant_id, "second", external_id="contended")
+    fast = await parts.claim(60)
+    assert fast is not None
+
+    await parts.pipeline.run(fast)
+    await parts.pipeline.run(slow)
+
+    assert await parts.state(fast) is JobState.SUCCEEDED
+    assert await parts.state(slow) is JobState.CANCELLED
+    assert await parts.index.count(tenant_id, fast.document_id, active=True) == 1

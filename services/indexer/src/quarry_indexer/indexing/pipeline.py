@@ -7,7 +7,7 @@ lost its lease changes nothing that counts.
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -56,7 +56,10 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Pipeline:
-    """Leads one job at a time through its stages; any number may run side by side."""
+    """Leads one job at a time through its stages; any number may run side by side.
+
+    `purge` is told when the version before may be removed; until then searches keep to the newest.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Pipeline:
         parser: ParserPool,
         embedder: EmbedderPool,
         options: ChunkOptions,
+        purge: Callable[[], None],
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -73,6 +77,7 @@ class Pipeline:
         self._parser = parser
         self._embedder = embedder
         self._options = options
+        self._purge = purge
 
     async def run(self, lease: Lease) -> None:
         """Make the job's version searchable.
@@ -80,18 +85,22 @@ class Pipeline:
         Raises `LeaseLostError` when the job is no longer this worker's, and whatever stands in its way.
         """
         prepared = await self._prepare(lease)
+        if prepared is None:
+            return
         with _span("embed", lease) as span:
             span.set_attribute("chunk.count", prepared.chunk_count)
             await self._write_points(lease, prepared)
         with _span("activate", lease):
             await self._activate(lease, prepared)
+        self._purge()
 
-    async def _prepare(self, lease: Lease) -> Prepared:
+    async def _prepare(self, lease: Lease) -> Prepared | None:
         async with self._database.tenant_transaction(lease.tenant_id) as connection:
             _held(await jobs.advance(connection, lease, Stage.FETCH))
             version = await versions.find(connection, lease.document_id, lease.version)
             if version is None:
-                raise LeaseLostError
+                await self._give_way(connection, lease)
+                return None
             if lease.attempt == 1:
                 started = JobStarted(lease.job_id, lease.document_id, lease.collection, lease.attempt)
                 await publish_event(connection, started, service=SERVICE, tenant_id=lease.tenant_id)
@@ -185,10 +194,9 @@ class Pipeline:
             await self._tell(
                 connection, lease, prepared, first=current is None, external_id=document.external_id
             )
-        # A crash before this leaves discarded versions to the purge; searches keep to the newest meanwhile.
-        await self._index.delete_versions(tenant_id, document_id, below=lease.version)
 
     async def _give_way(self, connection: Connection, lease: Lease) -> None:
+        """End the job of a version that a newer one has overtaken."""
         await versions.set_state(connection, lease.document_id, lease.version, "discarded")
         await jobs.finish(connection, lease, JobState.CANCELLED)
         cancelled = JobCancelled(lease.job_id, lease.document_id, lease.collection, lease.attempt)

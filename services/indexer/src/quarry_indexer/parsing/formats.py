@@ -109,7 +109,8 @@ def sniff(data: bytes, file_name: str, declared_type: str | None = None) -> Form
 
 
 def _sniff_binary(data: bytes) -> str | None:
-    if b"%PDF-" in data[:1024]:
+    if b"%PDF-" in data[:1024] and (data.lstrip().startswith(b"%PDF-") or decode(data[:4096]) is None):
+        # Readers take a PDF with something in front of it; a text that speaks of PDF is none.
         return "pdf"
     if data.startswith(b"{\\rtf"):
         return "rtf"
