@@ -85,6 +85,7 @@ def up(foreground: bool, with_sample: bool) -> None:
 
     state, already = platform.up(layout, environ, on_step)
     if already:
+        steps.done("The platform runs already")
         _warn_of_other_port(state, environ)
     operator_key = environ.get("OPERATOR_KEY") or load_secrets(layout.secrets).operator_key
     found = sample.ensure_credentials(layout.credentials, state.url, operator_key)

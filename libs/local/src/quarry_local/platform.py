@@ -48,7 +48,8 @@ def up(layout: Layout, environ: Mapping[str, str], on_step: Callable[[Step], Non
     state = load_state(layout.state)
     already = state.supervisor_process() is not None and state.phase in {"starting", "ready"}
     child = None if already else _start_supervisor(layout, environ)
-    told = 0
+    # The steps of an earlier start are no news.
+    told = len(state.steps) if already and state.phase == "ready" else 0
     deadline = time.monotonic() + UP_SECONDS
     while True:
         state = load_state(layout.state)
