@@ -21,6 +21,7 @@ from quarry_search.domain import cursor, highlight, ranking
 from quarry_search.metrics import SEARCH_SECONDS, SEARCHES
 
 EMBED_SECONDS = 5.0
+FETCH_ROUNDS = 3
 
 
 class Timings:
@@ -78,11 +79,14 @@ class Handlers:
         scope = Scope(query.tenant_id, query.principals, query.filters)
         legs = await self._legs(query, timings)
         with timings.stage("index"):
-            candidates = await self._index.search(scope, legs, depth=here.depth)
-            ranked = ranking.ranked_list(candidates, group_by_document=query.group_by_document)
-        page = ranked[here.offset : here.offset + query.limit]
-        results = await self._results(query, scope, page, timings)
-        more = here.offset + len(page) < len(ranked)
+            grouped = query.group_by_document
+            ranked = await self._index.search(scope, legs, depth=here.depth, documents=grouped)
+            if grouped:
+                ranked = ranking.best_of_documents(ranked)
+        with timings.stage("fetch"):
+            hits, shown = await self._page(scope, ranked[here.offset :], query.limit)
+        results = _results(query, hits, timings)
+        more = here.offset + shown < len(ranked)
         trace.get_current_span().set_attributes(
             {"search.mode": query.mode.value, "search.total": len(ranked), "results": len(results)}
         )
@@ -94,7 +98,7 @@ class Handlers:
             total=len(ranked),
             results=results,
             timings_ms=timings.milliseconds,
-            next_cursor=cursor.after(here, len(page)) if more else None,
+            next_cursor=cursor.after(here, shown) if more else None,
         )
 
     async def _legs(self, query: Query, timings: Timings) -> Legs:
@@ -106,17 +110,29 @@ class Handlers:
         sparse = None if query.mode is SearchMode.SEMANTIC else bm25.encode_query(query.query)
         return Legs(query.query, dense, sparse)
 
-    async def _results(
-        self, query: Query, scope: Scope, page: Sequence[Candidate], timings: Timings
-    ) -> list[Result]:
-        with timings.stage("fetch"):
-            passages = await self._index.fetch(scope, [found.chunk_id for found in page])
-        # What was deleted since the index was searched is left out.
-        kept = [(found, passages[found.chunk_id]) for found in page if found.chunk_id in passages]
-        if not query.highlight:
-            return [ranking.result(found, passage, []) for found, passage in kept]
-        with timings.stage("highlight"):
-            return [
-                ranking.result(found, passage, highlight.excerpts(passage.text, query.query))
-                for found, passage in kept
-            ]
+    async def _page(
+        self, scope: Scope, ranked: Sequence[Candidate], limit: int
+    ) -> tuple[list[ranking.Hit], int]:
+        """Return the first `limit` of `ranked` that are still there, and how many it took."""
+        hits: list[ranking.Hit] = []
+        shown = 0
+        # More than one round only where something was deleted or replaced since the index was searched.
+        for _ in range(FETCH_ROUNDS):
+            part = ranked[shown : shown + limit - len(hits)]
+            if not part:
+                break
+            passages = await self._index.fetch(scope, [found.chunk_id for found in part])
+            hits += [(found, passages[found.chunk_id]) for found in part if found.chunk_id in passages]
+            hits = ranking.of_newest_versions(hits)
+            shown += len(part)
+        return hits, shown
+
+
+def _results(query: Query, hits: Sequence[ranking.Hit], timings: Timings) -> list[Result]:
+    if not query.highlight:
+        return [ranking.result(found, passage, []) for found, passage in hits]
+    with timings.stage("highlight"):
+        return [
+            ranking.result(found, passage, highlight.excerpts(passage.text, query.query))
+            for found, passage in hits
+        ]

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import httpx
 from qdrant_client import AsyncQdrantClient
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from quarry_common.errors import DeadlineExceededError, UnavailableError
@@ -60,6 +61,10 @@ async def call(operation: str, collection: str, answer: Awaitable[T], *, seconds
             ) from None
         except UnexpectedResponse as error:
             raise _refusal(operation, collection, error) from error
+        except QdrantException as error:
+            raise UnavailableError(
+                f"The vector index has too much to do: {error}", retry_after_seconds=2
+            ) from error
         except (ApiException, httpx.HTTPError, OSError) as error:
             raise UnavailableError("The vector index cannot be reached.", retry_after_seconds=2) from error
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+import msgspec
 from qdrant_client import AsyncQdrantClient, models
 
 from quarry_common.settings import QdrantSettings
@@ -97,30 +98,39 @@ class VectorIndex:
         counted = self._client.count(self.collection, count_filter=chosen, exact=True)
         return (await call("count", self.collection, counted, seconds=READ_SECONDS)).count
 
-    async def search(self, scope: Scope, legs: Legs, *, depth: int) -> list[Candidate]:
+    async def search(
+        self, scope: Scope, legs: Legs, *, depth: int, documents: bool = False
+    ) -> list[Candidate]:
         """Return the ranked list of what `legs` find within `scope`, best first.
+
+        `documents` says whether candidates tell their document, which doubles what a search costs the index.
 
         One leg gives at most `depth` points with its own score (cosine, or BM25); two are fused into at most
         `2 * depth` with scores from 0 to 1. Equal scores are in the order of their ids.
         """
-        requests = []
+        requests: list[models.QueryRequest] = []
         if legs.dense is not None:
-            requests.append(dense_request(scope, legs.dense, depth, self._settings.hnsw_ef_search))
+            hnsw_ef = self._settings.hnsw_ef_search
+            requests.append(dense_request(scope, legs.dense, depth, documents=documents, hnsw_ef=hnsw_ef))
         if legs.sparse is not None and legs.sparse.indices:
-            requests.append(sparse_request(scope, legs.sparse, depth))
+            requests.append(sparse_request(scope, legs.sparse, depth, documents=documents))
         if not requests:
             return []
-        asked = self._client.query_batch_points(self.collection, requests=requests)
-        answers = await call("query_batch", self.collection, asked, seconds=READ_SECONDS)
+        # The client's own method of that name first copies every request, in search of texts to embed.
+        asked = self._client.http.search_api.query_batch_points(
+            collection_name=self.collection,
+            query_request_batch=models.QueryRequestBatch(searches=requests),
+        )
+        answers = (await call("query_batch", self.collection, asked, seconds=READ_SECONDS)).result or []
         found = [_ranked(map(_candidate, answer.points)) for answer in answers]
         return found[0] if legs.dense is None or legs.sparse is None else _fused(legs.text, found)
 
-    async def fetch(self, scope: Scope, chunk_ids: Sequence[UUID]) -> dict[UUID, Passage]:
-        """Return the passages of `chunk_ids` that still are within `scope`."""
+    async def fetch(self, scope: Scope, chunk_ids: Sequence[str]) -> dict[str, Passage]:
+        """Return the passages of `chunk_ids` (as candidates name them) that still are within `scope`."""
         if not chunk_ids:
             return {}
         chosen = filters.visible(scope)
-        ids = models.HasIdCondition(has_id=[str(chunk_id) for chunk_id in chunk_ids])
+        ids = models.HasIdCondition(has_id=list(chunk_ids))
         asked = self._client.scroll(
             self.collection,
             scroll_filter=models.Filter(must=[*filters.tenant(scope.tenant_id), ids, chosen]),
@@ -129,7 +139,7 @@ class VectorIndex:
             with_vectors=False,
         )
         records, _ = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
-        return {UUID(str(record.id)): passage(record.payload or {}) for record in records}
+        return {str(record.id): passage(record.payload or {}) for record in records}
 
     async def _set(self, payload: dict[str, object], chosen: models.Filter) -> None:
         done = self._client.set_payload(self.collection, payload=payload, points=chosen, wait=True)
@@ -163,19 +173,17 @@ def _points(
 
 
 def _candidate(found: models.ScoredPoint) -> Candidate:
-    payload = found.payload or {}
-    return Candidate(UUID(str(found.id)), UUID(payload["document_id"]), payload["version"], found.score)
+    if not found.payload:
+        return Candidate(str(found.id), found.score)
+    return Candidate(str(found.id), found.score, found.payload["document_id"], found.payload["version"])
 
 
 def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda found: (-found.score, found.chunk_id.int))
+    return sorted(candidates, key=lambda found: (-found.score, found.chunk_id))
 
 
 def _fused(text: str, found: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     known = {candidate.chunk_id: candidate for leg in found for candidate in leg}
     legs = [[(candidate.chunk_id, candidate.score) for candidate in leg] for leg in found]
     fused = fuse(text, legs[0], legs[1] if len(legs) > 1 else [])
-    return _ranked(
-        Candidate(chunk_id, known[chunk_id].document_id, known[chunk_id].version, score)
-        for chunk_id, score in fused
-    )
+    return _ranked(msgspec.structs.replace(known[chunk_id], score=score) for chunk_id, score in fused)

@@ -1,7 +1,5 @@
 """The requests of a search: one per leg, each within the scope."""
 
-from uuid import UUID
-
 import msgspec
 import numpy as np
 from qdrant_client import models
@@ -11,7 +9,7 @@ from quarry_common.vectors.filters import Scope, corpus, visible
 from quarry_common.vectors.points import DenseVector
 from quarry_common.vectors.schema import DENSE, SPARSE
 
-RANKED_FIELDS = ["document_id", "version"]
+DOCUMENT_FIELDS = ["document_id", "version"]
 
 
 class Legs(msgspec.Struct, frozen=True):
@@ -23,15 +21,18 @@ class Legs(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A point that a search found."""
+    """A point that a search found. Its ids are as the index writes them: few of hundreds are ever shown."""
 
-    chunk_id: UUID
-    document_id: UUID
-    version: int
+    chunk_id: str
     score: float
+    document_id: str = ""
+    """Empty, as the version is 0, when documents were not asked for."""
+    version: int = 0
 
 
-def dense_request(scope: Scope, vector: DenseVector, depth: int, hnsw_ef: int) -> models.QueryRequest:
+def dense_request(
+    scope: Scope, vector: DenseVector, depth: int, *, documents: bool, hnsw_ef: int
+) -> models.QueryRequest:
     """Return the request for the points nearest to `vector`."""
     return models.QueryRequest(
         query=vector.tolist() if isinstance(vector, np.ndarray) else list(vector),
@@ -39,12 +40,12 @@ def dense_request(scope: Scope, vector: DenseVector, depth: int, hnsw_ef: int) -
         filter=visible(scope),
         params=models.SearchParams(hnsw_ef=max(hnsw_ef, depth)),
         limit=depth,
-        with_payload=RANKED_FIELDS,
+        with_payload=DOCUMENT_FIELDS if documents else False,
         with_vector=False,
     )
 
 
-def sparse_request(scope: Scope, vector: SparseVector, depth: int) -> models.QueryRequest:
+def sparse_request(scope: Scope, vector: SparseVector, depth: int, *, documents: bool) -> models.QueryRequest:
     """Return the request for the points that share most with `vector`, with the tenant's own IDF."""
     return models.QueryRequest(
         query=models.SparseVector(indices=vector.indices, values=vector.values),
@@ -52,6 +53,6 @@ def sparse_request(scope: Scope, vector: SparseVector, depth: int) -> models.Que
         filter=visible(scope),
         params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus(scope.tenant_id))),
         limit=depth,
-        with_payload=RANKED_FIELDS,
+        with_payload=DOCUMENT_FIELDS if documents else False,
         with_vector=False,
     )

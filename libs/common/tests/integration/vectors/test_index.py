@@ -28,7 +28,7 @@ def keyword(text: str) -> Legs:
 
 
 async def found(index: VectorIndex, scope: Scope, legs: Legs = NEAR) -> set[UUID]:
-    return {candidate.chunk_id for candidate in await index.search(scope, legs, depth=50)}
+    return {UUID(candidate.chunk_id) for candidate in await index.search(scope, legs, depth=50)}
 
 
 class TestCollection:
@@ -147,7 +147,7 @@ class TestTenants:
 
         assert await found(index, Scope(other)) == set()
         assert await index.count(other, mine.document_id) == 0
-        assert await index.fetch(Scope(other), [mine.id]) == {}
+        assert await index.fetch(Scope(other), [str(mine.id)]) == {}
         assert await found(index, Scope(tenant)) == {mine.id}
 
     async def test_keyword_scores_do_not_change_when_another_tenant_imports_much(
@@ -192,7 +192,7 @@ class TestPrincipals:
         assert await found(index, Scope(tenant)) == {public.id}
         assert await found(index, Scope(tenant, frozenset({"user:2"}))) == {public.id}
         assert await found(index, Scope(tenant, frozenset({"user:1"}))) == {public.id, team.id}
-        assert await index.fetch(Scope(tenant), [team.id, nobody.id]) == {}
+        assert await index.fetch(Scope(tenant), [str(team.id), str(nobody.id)]) == {}
 
 
 class TestSearch:
@@ -210,10 +210,10 @@ class TestSearch:
             metadata=metadata, tags=["x", "y"], external_id="e-1", source_url="https://a.example/"
         )
 
-        passages = await index.fetch(Scope(tenant), [made.id, uuid4()])
+        passages = await index.fetch(Scope(tenant), [str(made.id), str(uuid4())])
 
-        assert list(passages) == [made.id]
-        passage = passages[made.id]
+        assert list(passages) == [str(made.id)]
+        passage = passages[str(made.id)]
         for name in passage.__struct_fields__:
             assert getattr(passage, name) == getattr(made, name), name
 
@@ -232,7 +232,7 @@ class TestSearch:
 
         await index.update_payload(tenant, made.document_id, change)
 
-        passage = (await index.fetch(Scope(tenant), [made.id]))[made.id]
+        passage = (await index.fetch(Scope(tenant), [str(made.id)]))[str(made.id)]
         assert (passage.doc_type, passage.tags, passage.metadata) == ("note", ["new"], {"new": 2})
 
     async def test_each_leg_ranks_by_its_own_score(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
@@ -242,8 +242,8 @@ class TestSearch:
         semantic = await index.search(Scope(tenant), NEAR, depth=10)
         lexical = await index.search(Scope(tenant), keyword("turbine"), depth=10)
 
-        assert [candidate.chunk_id for candidate in semantic] == [close.id, named.id]
-        assert [candidate.chunk_id for candidate in lexical] == [named.id]
+        assert [candidate.chunk_id for candidate in semantic] == [str(close.id), str(named.id)]
+        assert [candidate.chunk_id for candidate in lexical] == [str(named.id)]
         assert semantic[0].score == pytest.approx(0.9939, abs=1e-3)
 
     async def test_both_legs_are_fused(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
@@ -254,7 +254,7 @@ class TestSearch:
         legs = Legs("the turbine", [1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
         ranked = await index.search(Scope(tenant), legs, depth=10)
 
-        assert [candidate.chunk_id for candidate in ranked[:2]] == [both.id, dense_only.id]
+        assert [candidate.chunk_id for candidate in ranked[:2]] == [str(both.id), str(dense_only.id)]
         assert ranked[0].score == pytest.approx(1.0)
 
     async def test_equal_scores_are_in_the_order_of_their_ids(
@@ -267,7 +267,18 @@ class TestSearch:
         ranked = [candidate.chunk_id for candidate in await index.search(Scope(tenant), NEAR, depth=20)]
 
         assert len(ranked) == 20
-        assert ranked == sorted(ranked, key=lambda item: item.int)
+        assert ranked == sorted(ranked)
+
+    async def test_candidates_tell_their_document_when_asked(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        made = await add(version=3)
+
+        (plain,) = await index.search(Scope(tenant), NEAR, depth=10)
+        (told,) = await index.search(Scope(tenant), NEAR, depth=10, documents=True)
+
+        assert (plain.document_id, plain.version) == ("", 0)
+        assert (told.document_id, told.version) == (str(made.document_id), 3)
 
     async def test_no_legs_find_nothing(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
         await add()

@@ -9,6 +9,9 @@ from quarry_common.errors import FieldError, ValidationError
 from quarry_common.vectors.points import Passage
 from quarry_common.vectors.queries import Candidate
 
+Hit = tuple[Candidate, Passage]
+"""A candidate and what is in it."""
+
 
 def check_text(text: str) -> None:
     """Raise `ValidationError` when `text` has nothing that could be searched for."""
@@ -20,22 +23,27 @@ def check_text(text: str) -> None:
         )
 
 
-def ranked_list(candidates: Sequence[Candidate], *, group_by_document: bool) -> list[Candidate]:
-    """Return what may be shown of `candidates`, in their order.
-
-    Only the highest version found of each document stays: while one version replaces another both are active
-    for a moment. When grouped, only the best passage of each document stays.
-    """
-    newest: dict[UUID, int] = {}
+def best_of_documents(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the best passage of each document's highest version, in the order of `candidates`."""
+    newest: dict[str, int] = {}
     for found in candidates:
         newest[found.document_id] = max(found.version, newest.get(found.document_id, 0))
-    current = [found for found in candidates if found.version == newest[found.document_id]]
-    if not group_by_document:
-        return current
-    best: dict[UUID, Candidate] = {}
-    for found in current:
-        best.setdefault(found.document_id, found)
+    best: dict[str, Candidate] = {}
+    for found in candidates:
+        if found.version == newest[found.document_id]:
+            best.setdefault(found.document_id, found)
     return list(best.values())
+
+
+def of_newest_versions(hits: Sequence[Hit]) -> list[Hit]:
+    """Return those of `hits` that belong to the highest version of their document among them.
+
+    While one version replaces another both are active for a moment.
+    """
+    newest: dict[UUID, int] = {}
+    for _, passage in hits:
+        newest[passage.document_id] = max(passage.version, newest.get(passage.document_id, 0))
+    return [hit for hit in hits if hit[1].version == newest[hit[1].document_id]]
 
 
 def result(found: Candidate, passage: Passage, highlights: list[str]) -> Result:
@@ -43,7 +51,7 @@ def result(found: Candidate, passage: Passage, highlights: list[str]) -> Result:
     return Result(
         document_id=passage.document_id,
         external_id=passage.external_id,
-        chunk_id=found.chunk_id,
+        chunk_id=UUID(found.chunk_id),
         version=passage.version,
         title=passage.title,
         heading_path=passage.heading_path,
