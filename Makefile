@@ -54,7 +54,7 @@ bench: $(STAMP) ## Measure ingest and search on this machine
 	$(BIN)/python -m benchmarks
 
 docs: $(STAMP) ## Write docs/configuration.md anew from the settings
-	$(BIN)/python -m quarry_local.configuration docs/configuration.md
+	$(BIN)/python -m quarry_common.reference docs/configuration.md
 
 openapi: $(STAMP) ## Write docs/openapi.json anew from the gateway
 	$(BIN)/python -m quarry_gateway.openapi > docs/openapi.json
