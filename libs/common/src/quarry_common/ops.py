@@ -9,7 +9,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from quarry_common.health import Health
-from quarry_common.settings import ProcessSettings
+from quarry_common.settings import ProcessSettings, SettingsError
 from quarry_common.telemetry import metrics
 
 Message = MutableMapping[str, Any]
@@ -56,7 +56,12 @@ class OpsApp:
 
 
 def server(settings: ProcessSettings, health: Health) -> Server:
-    """Return the server of the pages; it has yet to be started."""
+    """Return the server of the pages; it has yet to be started.
+
+    Raises `SettingsError` when its port is taken: the server itself would only be silent.
+    """
+    if settings.ops_port:
+        _require_free(settings.ops_host, settings.ops_port)
     return Server(
         OpsApp(health),
         address=settings.ops_host,
@@ -65,6 +70,17 @@ def server(settings: ProcessSettings, health: Health) -> Server:
         websockets=False,
         log_enabled=False,
     )
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port)):
+            return
+    except OSError as error:
+        raise SettingsError(
+            f"OPS_PORT: cannot listen on {host}:{port}: {error.strerror}",
+            advice="Stop what holds the port, or choose another OPS_PORT; 0 takes a free one.",
+        ) from error
 
 
 def free_port(host: str) -> int:

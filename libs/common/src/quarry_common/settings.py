@@ -8,10 +8,10 @@ settings combine them by inheritance.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import pydantic
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from quarry_common.errors import QuarryError
@@ -85,7 +85,9 @@ class TelemetrySettings(Settings):
     sampling_rate: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="Share of new traces that are sampled."
     )
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR."
+    )
     instance_id: str = Field("", description="Name of this process in telemetry; host and pid by default.")
     region: str = Field("", description="Region, as a resource attribute.")
     cluster: str = Field("", description="Cluster, as a resource attribute.")
@@ -131,7 +133,9 @@ def _read_secret(variable: str, path: str) -> str:
 
 def _sentence(kind: type[Settings], item: object) -> str:
     assert isinstance(item, dict)  # noqa: S101 - the shape of pydantic's error list
-    name = str(item["loc"][0])
+    name = str(item["loc"][0]) if item["loc"] else "settings"
     field = kind.model_fields.get(name)
-    shown = "" if field is None or field.annotation is SecretStr else f" (it is {item.get('input')!r})"
+    # What is wrong with a missing one is all the others, among them secrets.
+    secret = field is None or item["type"] == "missing" or "SecretStr" in str(field.annotation)
+    shown = "" if secret else f" (it is {item.get('input')!r})"
     return f"{name.upper()}: {str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}{shown}"

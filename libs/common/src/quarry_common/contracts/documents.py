@@ -15,7 +15,7 @@ DEFAULT_COLLECTION = "default"
 """The collection that every tenant has."""
 
 CollectionName = Annotated[
-    str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$", examples=["default"])
+    str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$(?!\n)", examples=["default"])
 ]
 Tag = Annotated[str, Meta(min_length=1, max_length=100)]
 ExternalId = Annotated[str, Meta(min_length=1, max_length=500)]

@@ -25,6 +25,8 @@ from quarry_common.errors import FieldError, ValidationError
 MAX_DEPTH: Final = 8
 MAX_CONDITIONS: Final = 200
 MAX_VALUES: Final = 1000
+MIN_INTEGER: Final = -(1 << 63)
+MAX_INTEGER: Final = (1 << 63) - 1
 
 Scalar = str | int | float | bool
 
@@ -219,7 +221,7 @@ class _Parser:
     def scalar(self, field: Field, value: object, path: str) -> Scalar:
         if field is Field.METADATA:
             if isinstance(value, str | int | float | bool):
-                return value
+                return self.whole(value, path)
             self.wrong(path, "must be a string, a number or a boolean, or a list of them")
             return ""
         if not isinstance(value, str):
@@ -230,6 +232,12 @@ class _Parser:
                 return str(UUID(value))
             except ValueError:
                 self.wrong(path, "must be a document's id (a UUID)")
+        return value
+
+    def whole(self, value: Scalar, path: str) -> Scalar:
+        if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+            self.wrong(path, "must fit in 64 bits; send greater numbers as strings")
+            return 0
         return value
 
     def bounds(self, field: Field, bounds: Mapping[str, object], path: str, name: str) -> Filter:
@@ -245,7 +253,7 @@ class _Parser:
     def bound(self, field: Field, value: object, path: str) -> float | datetime:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and field not in DATES:
-            return float(value)  # type: ignore[arg-type]
+            return float(self.whole(value, path))  # type: ignore[arg-type]
         if isinstance(value, str):
             return self.moment(value, path)
         self.wrong(path, "must be a time in ISO 8601" + ("" if field in DATES else " or a number"))
@@ -254,7 +262,8 @@ class _Parser:
     def moment(self, value: object, path: str) -> datetime:
         try:
             moment = datetime.fromisoformat(str(value))
-        except ValueError:
+            # Times at the ends of the calendar do not survive the change of time zone.
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             self.wrong(path, "must be a time in ISO 8601, such as 2026-01-31T12:00:00Z")
             return datetime.now(UTC)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ from quarry_common.contracts.rpc import RpcMethod
 PLATFORM_TENANT = UUID(int=0)
 """Stands for the installation itself where a subject or event asks for a tenant."""
 
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$", examples=["acme"])]
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$(?!\n)", examples=["acme"])]
 Name = Annotated[str, Meta(min_length=1, max_length=200, examples=["Acme Ltd"])]
 
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 from faststream import AckPolicy
@@ -20,7 +21,8 @@ from prometheus_client import Counter
 
 from quarry_common.contracts import subjects
 from quarry_common.contracts.streams import Consumer
-from quarry_common.errors import ErrorData, error_data
+from quarry_common.errors import ErrorData, UnavailableError, error_data
+from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.telemetry import tracing
 
 log = logging.getLogger(__name__)
@@ -87,12 +89,22 @@ class DurableConsumer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Consume until `stopping` is set; what is in hand is finished."""
+        await self._broker.connect()
+        await self._require_consumer()
         await self._broker.start()
         self._jetstream = self._broker.connection.jetstream(timeout=PUBLISH_SECONDS)
         try:
             await stopping.wait()
         finally:
             await self._broker.stop()
+
+    async def _require_consumer(self) -> None:
+        # FastStream would make a missing one, with settings of its own.
+        try:
+            await consumers_exist(self._broker.connection, [self._consumer])()
+        except UnavailableError:
+            await self._broker.stop()
+            raise
 
     async def _receive(self, message: AnnotatedMessage) -> None:
         raw = _raw(message)
@@ -110,6 +122,9 @@ class DurableConsumer:
         CONSUMED.labels(self._consumer.name, outcome).inc()
 
     async def _settle(self, raw: Msg, attempt: int) -> str:
+        if attempt > self._consumer.max_deliver:
+            # No attempt told how it ended: the message may be what ends the processes that handle it.
+            return await self._bury(raw, attempt, PermanentError("every attempt ended without an answer"))
         beat = asyncio.create_task(self._stay_alive(raw))
         try:
             await self._handler(Delivery(raw.subject, raw.data, attempt))
@@ -159,7 +174,8 @@ class DurableConsumer:
     async def _stay_alive(self, raw: Msg) -> None:
         while True:
             await asyncio.sleep(self._consumer.ack_wait_seconds / 2)
-            await raw.in_progress()
+            with suppress(NatsError, OSError):  # the next beat may get through
+                await raw.in_progress()
 
 
 def _raw(message: NatsMessage) -> Msg:

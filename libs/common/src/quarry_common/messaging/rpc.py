@@ -7,13 +7,15 @@ need not agree; a request that is already late is not begun. An error reply carr
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from quarry_common.contracts.rpc import RpcMethod
@@ -37,6 +39,7 @@ ReplyT = TypeVar("ReplyT", bound=msgspec.Struct)
 
 DEADLINE_HEADER = "Quarry-Timeout-Ms"
 ERROR_HEADER = "Quarry-Error"
+DRAIN_SECONDS = 5.0
 WAITING_PER_WORKER = 16
 """Requests that may wait for each one that is being answered; beyond, callers are told to come back."""
 
@@ -80,6 +83,9 @@ class RpcClient:
     ) -> Msg:
         if len(body) > self._connection.max_payload - 4096:
             raise PayloadTooLargeError("The request is too large for a message between services.")
+        if not self._connection.is_connected:
+            # It would be kept and sent after reconnecting, when the caller has long given up.
+            raise UnavailableError("The message bus cannot be reached.", retry_after_seconds=2)
         try:
             return await self._connection.request(
                 method.subject, body, timeout=timeout_seconds, headers=headers
@@ -130,11 +136,23 @@ class RpcServer:
         ]
         await self._connection.flush(timeout=5)
         await stopping.wait()
-        for subscription in subscriptions:
-            await subscription.drain()
+        await self._drain(subscriptions)
+
+    async def _drain(self, subscriptions: Sequence[Subscription]) -> None:
+        # Without a server there is nothing to unsubscribe from and nobody to answer.
+        try:
+            if self._connection.is_connected:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await asyncio.gather(*(subscription.drain() for subscription in subscriptions))
+        except (NatsError, TimeoutError, OSError) as error:
+            log.warning("requests could not be unsubscribed: %s", type(error).__name__)
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._connection.flush(timeout=5)
+        try:
+            if self._connection.is_connected:
+                await self._connection.flush(timeout=5)
+        except (NatsError, TimeoutError, OSError) as error:
+            log.warning("the last replies may not have been sent: %s", type(error).__name__)
 
     def _receiver(self, route: _Route) -> Callable[[Msg], Awaitable[None]]:
         async def receive(message: Msg) -> None:
@@ -174,6 +192,7 @@ class RpcServer:
                 outcome = data.code
                 opened.record_exception(error)
                 if data.status >= 500:
+                    opened.set_status(tracing.failed(data.code))
                     log.exception("%s failed", method.subject, extra={"code": data.code})
                 await self._reply(message, _encode(data), failed=True)
             else:

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from quarry_common.errors import DeadlineExceededError, UnavailableError
-from quarry_common.settings import PostgresSettings
+from quarry_common.settings import PostgresSettings, SettingsError
 
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -21,6 +21,7 @@ STATEMENT_SECONDS = 30.0
 _LOST = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in the middle of an exchange
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -45,6 +46,20 @@ def translated() -> Iterator[None]:
         ) from error
     except _LOST as error:
         raise UnavailableError("The database cannot be reached.", retry_after_seconds=2) from error
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Turn an address or a login that can never work into an error about the setting."""
+    try:
+        yield
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise SettingsError(f"The database refuses DATABASE_URL: {error}") from error
+    except ValueError:
+        # asyncpg's own sentence may hold a part of the password.
+        raise SettingsError(
+            "DATABASE_URL is not an address such as postgresql://user:password@host:5432/database"
+        ) from None
 
 
 class Database:
@@ -92,7 +107,7 @@ class Database:
 @asynccontextmanager
 async def connect_pool(settings: PostgresSettings, service: str) -> AsyncIterator[Database]:
     """Connect as the role of `service`; its schema is the only one on the search path."""
-    with translated():
+    with translated(), _refused():
         pool = await asyncpg.create_pool(
             settings.database_url.get_secret_value(),
             min_size=1,

@@ -14,8 +14,8 @@ from quarry_common.telemetry import tracing
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _SECRETS = re.compile(
-    r"qk_(?:live|test)_[A-Za-z0-9]+"  # API keys
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user and password in a URL
+    r"qk_(?:live|test)_[A-Za-z0-9_]+"  # API keys
+    r"|(?<=://)[^/\s\"]+(?=@)"  # user, password or token in a URL, up to the last @
     r"|(?i:(?<=bearer )[A-Za-z0-9._~+/-]+=*)"
     r"|whsec_[A-Za-z0-9+/=]+"
 )

@@ -94,11 +94,16 @@ def span(
                 yield opened
             except Exception as error:
                 opened.record_exception(error)
-                opened.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                opened.set_status(failed(type(error).__name__))
                 raise
     finally:
         if token is not None:
             context.detach(token)
+
+
+def failed(reason: str) -> Status:
+    """Return the status of a span whose work failed."""
+    return Status(StatusCode.ERROR, reason)
 
 
 def headers() -> dict[str, str]:
