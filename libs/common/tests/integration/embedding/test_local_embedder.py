@@ -14,7 +14,8 @@ from scipy.special import erf  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 
 from quarry_common.embedding import onnx
-from quarry_common.embedding.onnx import LocalEmbedder, ModelError, load_local_embedder, prepare
+from quarry_common.embedding.model_files import ModelError
+from quarry_common.embedding.onnx import LocalEmbedder, load_local_embedder, prepare
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.settings import load
 

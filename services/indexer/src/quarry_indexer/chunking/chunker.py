@@ -14,7 +14,6 @@ from quarry_indexer.chunking.section import MAX_HEADING_CHARACTERS, Section
 from quarry_indexer.chunking.tokens import TokenIndex
 from quarry_indexer.parsing.document import PageSpan, ParsedDocument
 
-_COUNT_BATCH = 512
 _MARKDOWN_TYPES = frozenset(
     (
         "markdown",
@@ -50,7 +49,7 @@ def chunk_document(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenC
     for group in _groups(_sections(parsed), index, options, parsed.doc_type == "code"):
         spans += pack(text, group, index, options)
     trimmed = [kept for span in spans if (kept := _trim(text, span, parsed.doc_type == "code"))]
-    counted = _within(text, trimmed, tokens, options.max_tokens)
+    counted = _counted(text, trimmed, index, tokens, options.max_tokens)
     page_starts = [page.char_start for page in parsed.pages]
     return [
         Chunk(
@@ -119,18 +118,27 @@ def _trim(text: str, span: Span, keep_indent: bool) -> Span | None:
     return msgspec.structs.replace(span, start=start, end=end) if end > start else None
 
 
+def _counted(
+    text: str, spans: Sequence[Span], index: TokenIndex, tokens: TokenCounter, max_tokens: int
+) -> Iterator[tuple[Span, int]]:
+    """Each span with its count; only one that was cut within a word is tokenized once more."""
+    for span in spans:
+        if index.is_exact(span.start, span.end):
+            yield span, index.count(span.start, span.end)
+        else:
+            yield from _within(text, [span], tokens, max_tokens)
+
+
 def _within(
     text: str, spans: Sequence[Span], tokens: TokenCounter, max_tokens: int
 ) -> Iterator[tuple[Span, int]]:
     """Count each span as the embedder will; halve what a cut within a word made too large."""
-    for at in range(0, len(spans), _COUNT_BATCH):
-        batch = spans[at : at + _COUNT_BATCH]
-        counts = tokens.count_tokens([text[span.start : span.end] for span in batch])
-        for span, count in zip(batch, counts, strict=True):
-            if count <= max_tokens or span.end - span.start <= 1:
-                yield span, count
-            else:
-                yield from _within(text, _halves(text, span), tokens, max_tokens)
+    counts = tokens.count_tokens([text[span.start : span.end] for span in spans])
+    for span, count in zip(spans, counts, strict=True):
+        if count <= max_tokens or span.end - span.start <= 1:
+            yield span, count
+        else:
+            yield from _within(text, _halves(text, span), tokens, max_tokens)
 
 
 def _halves(text: str, span: Span) -> list[Span]:
