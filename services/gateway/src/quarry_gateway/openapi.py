@@ -97,12 +97,18 @@ def _kinds(operations: Iterable[Operation]) -> list[Any]:
     found: dict[str, Any] = {repr(Problem): Problem}
     for operation in operations:
         asked = (operation.body, operation.form, operation.query)
-        answered = (kind for kind in operation.replies.values() if not isinstance(kind, str))
+        answered = [kind for reply in operation.replies.values() for kind in _structs(reply)]
         for kind in (*asked, *answered):
             if kind is not None:
                 found[repr(kind)] = kind
     found |= {repr(kind): kind for kind in PATH_PARAMETERS.values()}
     return list(found.values())
+
+
+def _structs(reply: object) -> tuple[Any, ...]:
+    if isinstance(reply, str):
+        return ()
+    return reply if isinstance(reply, tuple) else (reply,)
 
 
 def _describe(
@@ -198,7 +204,9 @@ def _form(kind: type[msgspec.Struct]) -> Json:
 def _responses(operation: Operation, template: str, schemas: Json) -> Json:
     found: Json = {}
     for status, kind in operation.replies.items():
-        media, schema = (kind, {}) if isinstance(kind, str) else ("application/json", schemas[repr(kind)])
+        choices = [schemas[repr(one)] for one in _structs(kind)]
+        schema: Json = choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
+        media = kind if isinstance(kind, str) else "application/json"
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": REQUEST_ID,

@@ -37,8 +37,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_example: Example | None = None
     form: type[msgspec.Struct] | None = None
     """Fields beside the part `file`, when the body may be multipart/form-data."""
-    replies: dict[int, type[msgspec.Struct] | str]
-    """By status: the type of the JSON answer, or the media type of another kind of answer."""
+    replies: dict[int, type[msgspec.Struct] | tuple[type[msgspec.Struct], ...] | str]
+    """By status: the type of the JSON answer, or one of several, or the media type of another answer."""
     errors: tuple[int, ...] = ()
     """Statuses of problems beyond those that every operation may answer with."""
     request_headers: dict[str, str] = {}
@@ -53,6 +53,8 @@ def declare(operation: Operation) -> dict[str, Operation]:
 
 async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let a request pass only with the access that its route declares; a route without one lets nobody in."""
+    if connection.scope.get("method") == "OPTIONS":
+        return  # made by the framework for every path; it tells the methods and nothing else
     operation: Operation = handler.opt[OPERATION]
     if operation.access == PUBLIC:
         return

@@ -202,6 +202,7 @@ _SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] =
     ),
     (re.compile(r"Expected `str` matching regex '(.*)'"), lambda match: f"must match {match[1]}"),
     (re.compile(r"Expected `([^`]*)`(?:, got `([^`]*)`)?"), _kinds_named),
+    (re.compile(r"Invalid RFC3339 encoded datetime"), lambda _: f"must be {_NAMES['datetime']}"),
     (re.compile(r"Invalid (\w+)"), lambda match: f"must be {_NAMES.get(match[1].lower(), match[1])}"),
 )
 

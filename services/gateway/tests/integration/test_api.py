@@ -272,3 +272,10 @@ async def test_the_description_is_valid_openapi(http) -> None:
     from openapi_spec_validator import validate  # noqa: PLC0415 - slow to import
 
     validate(json.loads((await http.get("/openapi.json")).text))
+
+
+async def test_options_tell_the_methods_of_a_path_to_anybody(http) -> None:
+    answer = await http.options("/api/collections")
+
+    assert answer.status_code == 204
+    assert {"GET", "POST"} <= set(answer.headers["allow"].replace(" ", "").split(","))

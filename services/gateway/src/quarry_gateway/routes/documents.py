@@ -116,7 +116,7 @@ async def add_document(request: Call) -> Response[bytes]:
             body=DocumentForm,
             body_example=EXAMPLE,
             form=DocumentForm,
-            replies={200: Accepted, 202: Accepted},
+            replies={200: (Accepted, Job), 202: Accepted},
             errors=(404, 409, 429),
             request_headers=IDEMPOTENCY,
         )
