@@ -24,7 +24,8 @@ from prometheus_client import Counter, Gauge
 from quarry_common.contracts import subjects
 from quarry_common.contracts.commands import Command
 from quarry_common.contracts.events import EventData, envelope, subject_of
-from quarry_common.errors import QuarryError, UnavailableError
+from quarry_common.contracts.streams import EVENTS
+from quarry_common.errors import PayloadTooLargeError, QuarryError, UnavailableError
 from quarry_common.ids import new_id
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.telemetry import tracing
@@ -35,6 +36,7 @@ MIGRATIONS: Traversable = files("quarry_common.messaging") / "migrations"
 """The outbox table, for the schema of each service that has one."""
 
 BATCH = 500
+MAX_BODY_BYTES = EVENTS.max_message_bytes - 4_096  # headers count too
 PUBLISH_CONCURRENCY = 64
 PUBLISH_SECONDS = 5.0
 POLL_SECONDS = 1.0
@@ -58,7 +60,7 @@ async def publish_event(connection: Connection, data: EventData, *, service: str
     """Write `data` to the outbox, in the transaction of the change that it tells of."""
     trace = tracing.traceparent()
     event = envelope(data, source=service, tenant_id=tenant_id, traceparent=trace)
-    row = (tenant_id, UUID(event.id), subject_of(event), data.subject_id, msgspec.json.encode(event), trace)
+    row = (tenant_id, UUID(event.id), subject_of(event), data.subject_id, _body(event), trace)
     await connection.execute(_INSERT, *row, channel(service))
 
 
@@ -66,9 +68,16 @@ async def publish_command(connection: Connection, command: Command, *, tenant_id
     """Write `command` to the outbox, in the transaction that made the work it tells of."""
     message_id = new_id()
     subject = subjects.command(command.service, tenant_id, command.verb)
-    body = msgspec.json.encode(command)
-    row = (tenant_id, message_id, subject, str(message_id), body, tracing.traceparent())
+    row = (tenant_id, message_id, subject, str(message_id), _body(command), tracing.traceparent())
     await connection.execute(_INSERT, *row, channel(command.service))
+
+
+def _body(message: msgspec.Struct) -> bytes:
+    body = msgspec.json.encode(message)
+    if len(body) > MAX_BODY_BYTES:
+        # The stream would refuse it at every attempt, for ever.
+        raise PayloadTooLargeError(f"A message of {len(body)} bytes is too large to be published.")
+    return body
 
 
 def channel(service: str) -> str:

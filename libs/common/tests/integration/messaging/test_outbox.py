@@ -12,9 +12,10 @@ from nats.aio.client import Client
 
 from quarry_common.contracts.events import ApiKeyRevoked, CloudEvent, decode_data
 from quarry_common.contracts.streams import EVENTS
+from quarry_common.errors import PayloadTooLargeError
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
-from quarry_common.messaging.outbox import Relay, publish_event
+from quarry_common.messaging.outbox import MAX_BODY_BYTES, Relay, publish_event
 from quarry_common.messaging.provision import provision
 from quarry_common.postgres.pool import Connection, Database
 
@@ -103,6 +104,21 @@ async def test_a_message_cannot_be_written_for_another_tenant(database: Database
 
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await attempt()
+
+
+async def test_a_message_that_no_stream_would_take_is_refused_with_its_change(database: Database) -> None:
+    with pytest.raises(PayloadTooLargeError):
+        await write(database, new_id(), ApiKeyRevoked(key_id=new_id(), name="x" * EVENTS.max_message_bytes))
+
+    assert await waiting(database) == 0
+
+
+async def test_the_largest_message_is_published(database: Database, stream: Client) -> None:
+    await write(database, new_id(), ApiKeyRevoked(key_id=new_id(), name="x" * (MAX_BODY_BYTES - 1_000)))
+
+    await Relay(database, stream).publish_batch()
+
+    assert await waiting(database) == 0
 
 
 async def test_messages_of_one_thing_keep_their_order(
