@@ -27,7 +27,7 @@ from quarry_indexer.handlers.documents import Documents
 from quarry_indexer.indexing.pipeline import Pipeline
 from quarry_indexer.indexing.purge import Purge
 from quarry_indexer.indexing.worker import Worker
-from quarry_indexer.parsing.worker import ParserPool
+from quarry_indexer.preparation.pool import ParserPool
 from quarry_indexer.settings import IndexerSettings
 
 

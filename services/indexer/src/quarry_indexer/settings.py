@@ -10,7 +10,7 @@ from quarry_common.settings import (
     ProcessSettings,
     QdrantSettings,
 )
-from quarry_indexer.parsing.settings import ParserSettings
+from quarry_indexer.preparation.settings import ParserSettings
 
 
 class IndexerSettings(

@@ -23,7 +23,7 @@ from quarry_indexer.domain.errors import LeaseLostError
 from quarry_indexer.handlers.acceptance import Acceptance
 from quarry_indexer.indexing.pipeline import BATCH_CHUNKS, Pipeline
 from quarry_indexer.indexing.worker import Worker
-from quarry_indexer.parsing.worker import ParserPool
+from quarry_indexer.preparation.pool import ParserPool
 from quarry_indexer.repository import jobs
 from quarry_indexer.repository.jobs import Lease
 from quarry_indexer.service import definition

@@ -33,12 +33,11 @@ class ChunkOptions(msgspec.Struct, frozen=True):
             )
 
 
-class Chunk(msgspec.Struct, frozen=True):
-    """A passage: `text == parsed.text[char_start:char_end]`, always."""
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """A passage, `parsed.text[char_start:char_end]`."""
 
     ordinal: int
     """Position in the document, from 0."""
-    text: str
     heading_path: tuple[str, ...]
     """Headings above the passage, outermost first, of the section that holds most of it.
 
@@ -50,7 +49,7 @@ class Chunk(msgspec.Struct, frozen=True):
     char_start: int
     char_end: int
     token_count: int
-    """Tokens of `text` as the embedder counts them, without special tokens; never above the maximum."""
+    """Tokens of the passage as the embedder counts them, without special tokens; never above the maximum."""
 
 
 class TokenCounter(Protocol):

@@ -54,7 +54,6 @@ def chunk_document(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenC
     return [
         Chunk(
             ordinal=ordinal,
-            text=text[span.start : span.end],
             heading_path=_path(span),
             page=_page(parsed.pages, page_starts, span),
             char_start=span.start,
@@ -90,15 +89,18 @@ _SCANNERS: dict[str, Callable[[str], list[Section]]] = {
 def _groups(
     sections: Sequence[Section], index: TokenIndex, options: ChunkOptions, is_code: bool
 ) -> Iterator[list[Section]]:
-    """Sections that share chunks: a bare heading goes with what follows, and so does a very small section."""
+    """Sections that share chunks: a bare heading or a few words of introduction go with what is under them,
+    very small sections with each other; a reader expects the rest under its own heading."""
     small_tokens = options.max_tokens // (2 if is_code else 5)
     group: list[Section] = []
     for section in sections:
         if group:
             held = index.count(group[0].start, group[-1].end)
-            fits = index.count(group[0].start, section.end) <= options.max_tokens
+            together = index.count(group[0].start, section.end)
             bare = not any(member.has_body for member in group)
-            if not (bare and (fits or held < small_tokens)) and not (fits and held < small_tokens):
+            above = is_code or section.path[: len(group[-1].path)] == group[-1].path
+            small = held < small_tokens and together <= (options.max_tokens if above else small_tokens)
+            if not (bare and (together <= options.max_tokens or held < small_tokens)) and not small:
                 yield group
                 group = []
         group.append(section)

@@ -1,6 +1,7 @@
 """Pieces to spans: fill up to the maximum, end at the best place near it, begin a little before the cut."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -43,7 +44,7 @@ def pack(text: str, sections: Sequence[Section], index: TokenIndex, options: Chu
         end = pieces[stop - 1].end
         block = pieces[at].block
         spans.append(
-            Span(start, end, _main_path(sections, start, end), block.header if start > block.start else "")
+            Span(start, end, _heading_path(sections, start, end), block.header if start > block.start else "")
         )
         if stop < len(pieces):
             start = _overlap_start(text, pieces[stop - 1], pieces[stop], start, index, options.overlap_tokens)
@@ -78,10 +79,24 @@ def _overlap_start(
     return after.start if found is None else found
 
 
-def _main_path(sections: Sequence[Section], start: int, end: int) -> tuple[str, ...]:
-    """The heading path of the section that most of the span is in."""
+def _heading_path(sections: Sequence[Section], start: int, end: int) -> tuple[str, ...]:
+    """The headings above all of the span; where there are none, those above most of it.
+
+    A heading with nothing under it does not count, nor does an introduction above the main section.
+    """
 
     def shared(section: Section) -> int:
         return min(end, section.end) - max(start, section.start)
 
-    return max(sections, key=shared).path
+    touched = [section for section in sections if shared(section) > 0]
+    main = max(touched, key=shared).path
+    common = main
+    for section in touched:
+        if section.has_body and section.path != main[: len(section.path)]:
+            common = _common(common, section.path)
+    return common or main
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return tuple(name for name, _ in same)

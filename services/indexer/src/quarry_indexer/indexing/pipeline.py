@@ -37,8 +37,9 @@ from quarry_indexer.chunking.chunker import chunk_document
 from quarry_indexer.domain.errors import FileMissingError, LeaseLostError
 from quarry_indexer.domain.passage import embedded_text, keyword_text
 from quarry_indexer.indexing.metrics import BATCH_SECONDS, CHUNKS
-from quarry_indexer.parsing.document import ParsedDocument
-from quarry_indexer.parsing.worker import ParserPool
+from quarry_indexer.parsing.extract import titled_document
+from quarry_indexer.preparation.pool import ParserPool
+from quarry_indexer.preparation.protocol import ChunkedDocument
 from quarry_indexer.repository import documents, jobs, versions
 from quarry_indexer.repository.jobs import Lease
 from quarry_indexer.repository.versions import ChunkRow, VersionRow
@@ -106,14 +107,16 @@ class Pipeline:
                 await publish_event(connection, started, service=SERVICE, tenant_id=lease.tenant_id)
         if lease.chunks_total is not None and version.text_path is not None:
             return Prepared(version, await self._blobs.get_text(version.text_path), lease.chunks_total)
-        parsed = await self._parse(lease, version)
+        chunked = await self._parse(lease, version)
         await self._enter(lease, Stage.CHUNK)
         with _span("chunk", lease):
-            return await self._chunk(lease, version, parsed)
+            return await self._save_chunks(lease, version, chunked)
 
-    async def _parse(self, lease: Lease, version: VersionRow) -> ParsedDocument:
+    async def _parse(self, lease: Lease, version: VersionRow) -> ChunkedDocument:
         if version.blob_path is None:
-            return ParsedDocument(text=version.title, doc_type="text", media_type="text/plain")
+            document = titled_document(version.title)
+            chunks = chunk_document(document, self._options, self._embedder.embedder)
+            return ChunkedDocument(document, tuple(chunks))
         with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
             file = Path(folder) / "file"
             try:
@@ -123,14 +126,15 @@ class Pipeline:
                 raise FileMissingError("The file of this version is not in the blob store.") from error
             await self._enter(lease, Stage.PARSE)
             with _span("parse", lease):
-                return await self._parser.parse(file, version.file_name, version.declared_type or None)
+                return await self._parser.prepare(
+                    file, version.file_name, version.declared_type or None, self._options
+                )
 
-    async def _chunk(self, lease: Lease, version: VersionRow, parsed: ParsedDocument) -> Prepared:
-        # Cutting a book takes seconds of pure computation: the loop goes on meanwhile.
-        chunks = await asyncio.to_thread(chunk_document, parsed, self._options, self._embedder.embedder)
+    async def _save_chunks(self, lease: Lease, version: VersionRow, chunked: ChunkedDocument) -> Prepared:
+        parsed = chunked.document
         rows = [
             ChunkRow(c.ordinal, list(c.heading_path), c.page, c.char_start, c.char_end, c.token_count)
-            for c in chunks
+            for c in chunked.chunks
         ]
         text_path = f"tenants/{lease.tenant_id}/texts/{lease.document_id}/{lease.version}.txt"
         await self._blobs.put_text(text_path, parsed.text)

@@ -1,1 +1,1 @@
-"""Documents in, text out: the type told from the bytes, the text extracted in supervised child processes."""
+"""Documents in, text out: the type told from the bytes, the text extracted from each format."""

@@ -1,26 +1,40 @@
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 
-from quarry_indexer.chunking.chunk import Chunk, ChunkOptions, TokenCounter
+from quarry_indexer.chunking.chunk import ChunkOptions, TokenCounter
 from quarry_indexer.chunking.chunker import chunk_document
 from quarry_indexer.parsing.document import ParsedDocument
 
-Cut = Callable[..., list[Chunk]]
+
+class Passage(NamedTuple):
+    """A chunk with its text."""
+
+    text: str
+    heading_path: tuple[str, ...]
+    char_start: int
+    char_end: int
+
+
+Cut = Callable[..., list[Passage]]
 WORDS = "plain words that fill the passage with something to count "
 
 
 @pytest.fixture
 def cut(tokens: TokenCounter) -> Cut:
-    def chunks(text: str, doc_type: str = "markdown", size: int = 60, overlap: int = 0) -> list[Chunk]:
+    def chunks(text: str, doc_type: str = "markdown", size: int = 60, overlap: int = 0) -> list[Passage]:
         parsed = ParsedDocument(text=text, doc_type=doc_type, media_type="text/plain")
-        return chunk_document(parsed, ChunkOptions(size, overlap), tokens)
+        return [
+            Passage(text[c.char_start : c.char_end], c.heading_path, c.char_start, c.char_end)
+            for c in chunk_document(parsed, ChunkOptions(size, overlap), tokens)
+        ]
 
     return chunks
 
 
-def one_with(chunks: list[Chunk], text: str) -> Chunk:
+def one_with(chunks: list[Passage], text: str) -> Passage:
     (found,) = [chunk for chunk in chunks if text in chunk.text]
     return found
 
@@ -44,6 +58,25 @@ def test_a_bare_heading_goes_with_what_follows(cut: Cut) -> None:
 
     assert [chunk.heading_path for chunk in chunks] == [("Guide", "Install")]
     assert chunks[0].text.startswith("# Guide")
+
+
+def test_a_small_section_does_not_take_the_heading_of_the_next(cut: Cut) -> None:
+    chunks = cut("# Guide\n\n## Install\n\nRun it once.\n\n## Use\n\n" + WORDS * 3)
+
+    assert one_with(chunks, "Run it once.").heading_path == ("Guide", "Install")
+    assert one_with(chunks, WORDS.strip()).heading_path == ("Guide", "Use")
+
+
+def test_very_small_sections_share_a_chunk_under_what_they_have_in_common(cut: Cut) -> None:
+    chunks = cut("# Guide\n\n## Terms\n\n### Red\n\nStop.\n\n### Green\n\nGo.\n", size=200)
+
+    assert [chunk.heading_path for chunk in chunks] == [("Guide", "Terms")]
+
+
+def test_a_short_introduction_goes_with_the_first_section_under_it(cut: Cut) -> None:
+    chunks = cut(f"# Guide\n\nRead this.\n\n## Install\n\n{WORDS * 2}")
+
+    assert [chunk.heading_path for chunk in chunks] == [("Guide", "Install")]
 
 
 def test_a_hash_in_a_fence_is_no_heading(cut: Cut) -> None:

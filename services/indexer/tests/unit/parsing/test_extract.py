@@ -95,6 +95,19 @@ def test_a_word_file_gives_headings_and_tables(read: Read) -> None:
     assert "| A | B |" in parsed.text
 
 
+def test_paragraphs_styled_as_headings_are_paragraphs(read: Read) -> None:
+    document = docx.Document()
+    for text in ("1. Layers", "There are three:", "- One", "- Two", "- Three", "2. Flow", "Down."):
+        document.add_heading(text, level=6)
+    target = io.BytesIO()
+    document.save(target)
+
+    lines = read(target.getvalue(), "a.docx").text.split("\n\n")
+
+    assert [line for line in lines if line.startswith("#")] == ["###### 1. Layers", "###### 2. Flow"]
+    assert "There are three:" in lines
+
+
 def test_a_word_file_with_broken_parts_is_corrupt(read: Read) -> None:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:

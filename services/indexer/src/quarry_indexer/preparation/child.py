@@ -1,4 +1,4 @@
-"""The parser process: `python -m quarry_indexer.parsing.child LIMITS`, one request after another.
+"""The parser process: `python -m quarry_indexer.preparation.child LIMITS`, one request after another.
 
 It ends when its parent does: its standard input closes, and on Linux the kernel kills it.
 """
@@ -13,13 +13,16 @@ from typing import BinaryIO
 
 import msgspec
 
+from quarry_common.embedding.tokenizer import load_local_tokenizer
+from quarry_indexer.chunking.chunk import TokenCounter
+from quarry_indexer.chunking.chunker import chunk_document
 from quarry_indexer.parsing.errors import ParseCrashedError, ParseError, ParseOutOfMemoryError
 from quarry_indexer.parsing.extract import extract
-from quarry_indexer.parsing.protocol import (
+from quarry_indexer.preparation.protocol import (
     LENGTH_BYTES,
     Answer,
+    ChunkedDocument,
     Limits,
-    Parsed,
     Ready,
     Refused,
     Request,
@@ -35,23 +38,25 @@ def main() -> None:
     _die_with(limits.parent_pid)
     answers = _take_standard_output()
     _limit_memory(limits.address_space_bytes)
+    tokens = load_local_tokenizer()
     _write(answers, Ready())
     while request := _read(sys.stdin.buffer):
-        _write(answers, _answer(request, limits))
+        _write(answers, _answer(request, limits, tokens))
 
 
-def _answer(request: Request, limits: Limits) -> Answer:
+def _answer(request: Request, limits: Limits, tokens: TokenCounter) -> Answer:
     try:
         document = extract(
             Path(request.path), request.file_name, request.declared_type, max_text_bytes=limits.max_text_bytes
         )
+        chunks = chunk_document(document, request.options, tokens)
     except ParseError as error:
         return Refused(error.data)
     except MemoryError:
         return Refused(ParseOutOfMemoryError("Reading the document took more memory than is allowed.").data)
     except Exception as error:  # noqa: BLE001 - this process's edge; the error goes to the job
         return Refused(ParseCrashedError(f"Reading failed with {type(error).__name__}: {error}"[:500]).data)
-    return Parsed(document)
+    return ChunkedDocument(document, tuple(chunks))
 
 
 def _take_standard_output() -> BinaryIO:

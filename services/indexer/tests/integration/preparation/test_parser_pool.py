@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from quarry_common.settings import load
+from quarry_indexer.chunking.chunk import ChunkOptions
 from quarry_indexer.parsing.errors import (
     ParseCrashedError,
     ParseError,
@@ -16,8 +17,9 @@ from quarry_indexer.parsing.errors import (
     ParseTimeoutError,
     UnsupportedFormatError,
 )
-from quarry_indexer.parsing.settings import ParserSettings
-from quarry_indexer.parsing.worker import ParserPool
+from quarry_indexer.preparation.pool import ParserPool
+from quarry_indexer.preparation.protocol import ChunkedDocument
+from quarry_indexer.preparation.settings import ParserSettings
 
 
 def settings(**variables: str) -> ParserSettings:
@@ -45,6 +47,10 @@ def endless(tmp_path: Path) -> Path:
     return path
 
 
+async def prepare(pool: ParserPool, path: Path, file_name: str) -> ChunkedDocument:
+    return await pool.prepare(path, file_name, None, ChunkOptions(16, 0))
+
+
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
@@ -63,25 +69,37 @@ async def test_documents_are_read_and_errors_are_typed(pool: ParserPool, note: P
     image = tmp_path / "image"
     image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
 
-    parsed = await pool.parse(note, "note.md")
+    parsed = (await prepare(pool, note, "note.md")).document
     with pytest.raises(UnsupportedFormatError) as refused:
-        await pool.parse(image, "image.png")
+        await prepare(pool, image, "image.png")
 
     assert (parsed.doc_type, parsed.title) == ("markdown", "Note")
     assert "PNG" in refused.value.data.detail
 
 
-async def test_many_at_once_wait_for_their_turn(pool: ParserPool, note: Path) -> None:
-    parsed = await asyncio.gather(*(pool.parse(note, "note.md") for _ in range(8)))
+async def test_chunks_come_with_the_text(pool: ParserPool, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    book.write_text("# One\n\n" + "A few words. " * 20 + "\n\n# Two\n\nThe last words of the book.\n")
 
-    assert {document.text for document in parsed} == {"# Note\n\nA few words.\n"}
+    answer = await prepare(pool, book, "book.md")
+
+    *_, last = answer.chunks
+    assert len(answer.chunks) > 2
+    assert answer.document.text[last.char_start : last.char_end].endswith("The last words of the book.")
+    assert last.heading_path == ("Two",)
+
+
+async def test_many_at_once_wait_for_their_turn(pool: ParserPool, note: Path) -> None:
+    answers = await asyncio.gather(*(prepare(pool, note, "note.md") for _ in range(8)))
+
+    assert {answer.document.text for answer in answers} == {"# Note\n\nA few words.\n"}
 
 
 async def test_a_process_is_replaced_after_its_share_of_documents(pool: ParserPool, note: Path) -> None:
     (first,) = pool.process_ids()
     for _ in range(3):
-        await pool.parse(note, "note.md")
-    await pool.parse(note, "note.md")
+        await prepare(pool, note, "note.md")
+    await prepare(pool, note, "note.md")
 
     assert first not in pool.process_ids()
     assert not is_running(first)
@@ -91,21 +109,21 @@ async def test_a_hanging_document_is_stopped(note: Path, endless: Path) -> None:
     async with ParserPool(settings(PARSER_TIMEOUT_SECONDS="0.3")) as pool:
         (pid,) = pool.process_ids()
         with pytest.raises(ParseTimeoutError):
-            await pool.parse(endless, "a.pdf")
+            await prepare(pool, endless, "a.pdf")
 
         assert not is_running(pid)
-        assert (await pool.parse(note, "note.md")).title == "Note"
+        assert (await prepare(pool, note, "note.md")).document.title == "Note"
 
 
 async def test_a_crash_concerns_only_its_document(pool: ParserPool, note: Path, endless: Path) -> None:
     (pid,) = pool.process_ids()
-    reading = asyncio.create_task(pool.parse(endless, "a.pdf"))
+    reading = asyncio.create_task(prepare(pool, endless, "a.pdf"))
     await until(lambda: not pool.process_ids())
     os.kill(pid, signal.SIGSEGV)
 
     with pytest.raises(ParseCrashedError, match="SIGSEGV"):
         await reading
-    assert (await pool.parse(note, "note.md")).title == "Note"
+    assert (await prepare(pool, note, "note.md")).document.title == "Note"
 
 
 async def test_a_process_killed_while_idle_fails_no_document(pool: ParserPool, note: Path) -> None:
@@ -114,7 +132,7 @@ async def test_a_process_killed_while_idle_fails_no_document(pool: ParserPool, n
     await until(lambda: not is_running(pid))
     await until(lambda: not Path(f"/proc/{pid}").exists())
 
-    assert (await pool.parse(note, "note.md")).title == "Note"
+    assert (await prepare(pool, note, "note.md")).document.title == "Note"
 
 
 async def test_too_much_memory_ends_the_document_not_the_service(note: Path, tmp_path: Path) -> None:
@@ -123,28 +141,28 @@ async def test_too_much_memory_ends_the_document_not_the_service(note: Path, tmp
         file.truncate(1_500_000_000)
     async with ParserPool(settings(PARSER_MEMORY_MB="200")) as pool:
         with pytest.raises(ParseOutOfMemoryError, match="200 MB"):
-            await pool.parse(huge, "huge.pdf")
+            await prepare(pool, huge, "huge.pdf")
 
-        assert (await pool.parse(note, "note.md")).title == "Note"
+        assert (await prepare(pool, note, "note.md")).document.title == "Note"
 
 
 async def test_cancelling_kills_the_process_and_frees_its_place(
     pool: ParserPool, note: Path, endless: Path
 ) -> None:
     (pid,) = pool.process_ids()
-    reading = asyncio.create_task(pool.parse(endless, "a.pdf"))
+    reading = asyncio.create_task(prepare(pool, endless, "a.pdf"))
     await until(lambda: not pool.process_ids())
     reading.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert not is_running(pid)
-    assert (await pool.parse(note, "note.md")).title == "Note"
+    assert (await prepare(pool, note, "note.md")).document.title == "Note"
 
 
 async def test_a_file_that_is_gone_is_an_error_of_its_own(pool: ParserPool, tmp_path: Path) -> None:
     with pytest.raises(ParseError, match="FileNotFoundError"):
-        await pool.parse(tmp_path / "gone", "gone.md")
+        await prepare(pool, tmp_path / "gone", "gone.md")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
@@ -152,12 +170,13 @@ async def test_processes_die_with_their_parent_even_while_reading(endless: Path)
     script = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from quarry_indexer.parsing.settings import ParserSettings\n"
-        "from quarry_indexer.parsing.worker import ParserPool\n"
+        "from quarry_indexer.chunking.chunk import ChunkOptions\n"
+        "from quarry_indexer.preparation.settings import ParserSettings\n"
+        "from quarry_indexer.preparation.pool import ParserPool\n"
         "async def main():\n"
         "    async with ParserPool(ParserSettings(parser_processes=1)) as pool:\n"
         "        print(*pool.process_ids(), flush=True)\n"
-        "        await pool.parse(Path(sys.argv[1]), 'a.pdf')\n"
+        "        await pool.prepare(Path(sys.argv[1]), 'a.pdf', None, ChunkOptions())\n"
         "asyncio.run(main())\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

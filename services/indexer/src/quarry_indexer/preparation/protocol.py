@@ -7,10 +7,11 @@ then answers each `Request` with one `Answer`.
 import msgspec
 
 from quarry_common.errors import ErrorData
+from quarry_indexer.chunking.chunk import Chunk, ChunkOptions
 from quarry_indexer.parsing.document import ParsedDocument
 
 LENGTH_BYTES = 4
-CHILD_MODULE = "quarry_indexer.parsing.child"
+CHILD_MODULE = "quarry_indexer.preparation.child"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -26,17 +27,19 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Read one file."""
+    """Read one file and cut its text."""
 
     path: str
     file_name: str
-    declared_type: str | None = None
+    declared_type: str | None
+    options: ChunkOptions
 
 
-class Parsed(msgspec.Struct, frozen=True, tag=True):
-    """The document that was asked for."""
+class ChunkedDocument(msgspec.Struct, frozen=True, tag=True):
+    """A document's text and where its chunks lie in it."""
 
     document: ParsedDocument
+    chunks: tuple[Chunk, ...]
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -45,7 +48,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     error: ErrorData
 
 
-Answer = Ready | Parsed | Refused
+Answer = Ready | ChunkedDocument | Refused
 
 
 def frame(message: Request | Answer) -> bytes:

@@ -1,4 +1,7 @@
-"""Parsing in supervised child processes: no file harms more than its own parser."""
+"""Parsing and chunking in supervised child processes.
+
+No file harms more than its own parser, and the service's event loop has its processor to itself.
+"""
 
 import asyncio
 import os
@@ -11,7 +14,7 @@ from types import TracebackType
 import msgspec
 
 from quarry_common.errors import UnavailableError
-from quarry_indexer.parsing.document import ParsedDocument
+from quarry_indexer.chunking.chunk import ChunkOptions
 from quarry_indexer.parsing.errors import (
     DocumentTooLargeError,
     ParseCrashedError,
@@ -20,18 +23,18 @@ from quarry_indexer.parsing.errors import (
     ParseTimeoutError,
     parse_error,
 )
-from quarry_indexer.parsing.protocol import (
+from quarry_indexer.preparation.protocol import (
     CHILD_MODULE,
     LENGTH_BYTES,
     Answer,
+    ChunkedDocument,
     Limits,
-    Parsed,
     Ready,
     Refused,
     Request,
     frame,
 )
-from quarry_indexer.parsing.settings import ParserSettings
+from quarry_indexer.preparation.settings import ParserSettings
 
 _MEGABYTE = 1024 * 1024
 _START_TIMEOUT_SECONDS = 60.0
@@ -42,6 +45,8 @@ _WATCH_INTERVAL_SECONDS = 0.05
 _ADDRESS_SPACE_FACTOR = 2
 _ADDRESS_SPACE_EXTRA_MB = 2048
 _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+# Beside the text an answer names each chunk by its place and headings.
+_ANSWER_BYTES_PER_TEXT_BYTE = 4
 _ANSWER_EXTRA_BYTES = 16 * _MEGABYTE
 
 
@@ -69,15 +74,17 @@ class ParserPool:
     ) -> None:
         await self._close()
 
-    async def parse(self, path: Path, file_name: str, declared_type: str | None = None) -> ParsedDocument:
-        """Return the document in the file at `path`, which the uploader called `file_name`.
+    async def prepare(
+        self, path: Path, file_name: str, declared_type: str | None, options: ChunkOptions
+    ) -> ChunkedDocument:
+        """Return the text and the chunks of the file at `path`, which the uploader called `file_name`.
 
         Waits for a free process. Raises a subclass of `ParseError` that tells what is wrong with this
         document, or `UnavailableError` if no parser process can be started. Cancelling kills the process.
         """
         if not self._open:
             raise UnavailableError("The parser pool is not open.")
-        request = Request(str(path), file_name, declared_type)
+        request = Request(str(path), file_name, declared_type, options)
         async with self._slots:
             child = await self._take()
             reusable = False
@@ -91,7 +98,7 @@ class ParserPool:
                     await asyncio.shield(child.kill())
         if isinstance(answer, Refused):
             raise parse_error(answer.error)
-        return answer.document
+        return answer
 
     async def _take(self) -> "_Child":
         while self._idle:
@@ -164,7 +171,7 @@ class _Child:
             raise
         return child
 
-    async def ask(self, request: Request) -> Parsed | Refused:
+    async def ask(self, request: Request) -> ChunkedDocument | Refused:
         """Return the child's answer. Raises a `ParseError`, after which the child must be killed."""
         self.served += 1
         self._peak_bytes = 0
@@ -198,7 +205,8 @@ class _Child:
 
     async def _read(self) -> Answer:
         length = int.from_bytes(await self._stdout.readexactly(LENGTH_BYTES), "big")
-        if length > self._settings.parser_max_text_mb * _MEGABYTE + _ANSWER_EXTRA_BYTES:
+        text_bytes = self._settings.parser_max_text_mb * _MEGABYTE
+        if length > text_bytes * _ANSWER_BYTES_PER_TEXT_BYTE + _ANSWER_EXTRA_BYTES:
             raise DocumentTooLargeError(f"The parser's answer has {length} bytes, more than is allowed.")
         body = await self._stdout.readexactly(length)
         try:
