@@ -240,8 +240,8 @@ class TestProcess:
         assert [count(outcome) for outcome in outcomes] == [number + 1 for number in before]
         assert REGISTRY.get_sample_value("search_duration_seconds_count", {"mode": "keyword"})
 
-    async def test_many_at_once_are_all_answered(self, library: "Search") -> None:
-        answers = await asyncio.gather(*(library.ask(f"pump {number}") for number in range(100)))
+    async def test_more_at_once_than_are_answered_at_a_time_are_all_answered(self, library: "Search") -> None:
+        answers = await asyncio.gather(*(library.ask(f"pump {number}") for number in range(48)))
 
         assert all(answer.results[0].text.startswith("The centrifugal") for answer in answers)
 

@@ -17,7 +17,6 @@ from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
 
 T = TypeVar("T")
 
-CONNECTIONS = 64
 READ_SECONDS = 5.0
 WRITE_SECONDS = 30.0
 SCHEMA_SECONDS = 60.0
@@ -32,8 +31,6 @@ async def connect(settings: QdrantSettings) -> AsyncIterator[AsyncQdrantClient]:
         url=settings.qdrant_url,
         api_key=settings.qdrant_api_key.get_secret_value() or None,
         check_compatibility=False,
-        # Without this the client opens a connection for every call to an address on this machine.
-        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         # The deadlines of `call` are shorter; this one only frees a connection that they could not.
         timeout=int(SCHEMA_SECONDS) + 5,
     )
