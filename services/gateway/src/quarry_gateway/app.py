@@ -1,10 +1,15 @@
 """The HTTP application: routes, guard, errors, and the edge around them."""
 
+import re
+from collections.abc import Awaitable, Callable, Iterable
+
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 
+from quarry_gateway.domain import Caller
 from quarry_gateway.edge import Edge
 from quarry_gateway.gateway import Gateway
 from quarry_gateway.openapi import describe
@@ -20,6 +25,7 @@ def create_app(gateway: Gateway) -> Edge:
     app = Litestar(
         HANDLERS,
         guards=[authorize],
+        before_request=_answer_options(HANDLERS),
         exception_handlers={HTTPException: answer_error, Exception: answer_error},
         state=State({"gateway": gateway, "openapi": msgspec.json.encode(description)}),
         # The description is made from the declarations beside the routes, bodies are bounded where they are
@@ -29,3 +35,22 @@ def create_app(gateway: Gateway) -> Edge:
         logging_config=None,
     )
     return Edge(app, max_concurrent_requests=gateway.settings.max_concurrent_requests)
+
+
+def _answer_options(
+    handlers: Iterable[HTTPRouteHandler],
+) -> Callable[[Request[None, Caller, State]], Awaitable[Response[None] | None]]:
+    """Return what answers OPTIONS with all methods of a path; the framework tells those of one handler."""
+    methods: dict[str, set[str]] = {}
+    for handler in handlers:
+        for path in handler.paths:
+            template = re.sub(r"{(\w+):\w+}", r"{\1}", path)
+            methods.setdefault(template, {"OPTIONS"}).update(handler.http_methods)
+
+    async def answer(request: Request[None, Caller, State]) -> Response[None] | None:
+        if request.method != "OPTIONS":
+            return None
+        allowed = ", ".join(sorted(methods[request.scope["path_template"]]))
+        return Response(None, status_code=204, headers={"allow": allowed})
+
+    return answer
