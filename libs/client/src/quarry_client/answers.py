@@ -1,13 +1,13 @@
 """Reads what the server sent back: an answer of the expected type, or an error that says what to do."""
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import httpx
 import msgspec
 
 from quarry_client.calls import Call
 from quarry_client.errors import ApiError, UnreadableAnswerError
-from quarry_client.types import Problem
+from quarry_client.types import Accepted, Job, Problem
 
 T = TypeVar("T")
 
@@ -26,11 +26,22 @@ def read_answer(call: Call[T], response: httpx.Response) -> T:
     if call.answer is type(None):
         return call.answer()
     try:
+        if call.answer is Accepted and response.status_code == httpx.codes.OK and "wait" in call.params:
+            return cast(T, _waited_for(response))
         return msgspec.json.decode(response.content, type=call.answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableAnswerError(
             f"The answer to {call.method} {response.url} is not readable: {error}.", WRONG_SERVER_ADVICE
         ) from error
+
+
+def _waited_for(response: httpx.Response) -> Accepted:
+    """Who waits is answered with the job, unless there was nothing to wait for."""
+    try:
+        return msgspec.json.decode(response.content, type=Accepted)
+    except msgspec.ValidationError:
+        job = msgspec.json.decode(response.content, type=Job)
+        return Accepted(job.document_id, job.id, job.version)
 
 
 def read_problem(response: httpx.Response) -> Problem | None:

@@ -102,6 +102,16 @@ def test_waiting_for_the_outcome_is_asked_for_in_the_query(server: Server, clien
     assert server.received[0].query == {"wait": "searchable", "timeout_seconds": "20"}
 
 
+def test_the_job_that_answers_who_waits_is_read_as_acceptance(server: Server, client: Client) -> None:
+    document_id, job_id = uuid4(), uuid4()
+    job = {"id": str(job_id), "document_id": str(document_id), "state": "succeeded", "created_at": NOW}
+    server.answer = replies(Reply(200, {**job, "version": 3}))
+
+    accepted = client.put_document("x", content="text", wait_seconds=20)
+
+    assert (accepted.document_id, accepted.job_id, accepted.version) == (document_id, job_id, 3)
+
+
 def test_a_transient_refusal_is_tried_again_after_the_time_it_names(server: Server, client: Client) -> None:
     busy = problem(503, "unavailable", "Not now.", retry_after=1)
     server.answer = replies(busy, VERSION)

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -28,8 +28,15 @@ from quarry_local.servers.program import Program
 
 PASSWORD = "test"  # noqa: S105 - of servers on loopback that live for one test session
 # Waits, in a session of its own, for the end of its input: that is the end of the tests, however they end
-# (SIGKILL too). The kernel has ended the servers by then; it removes what they left on the disk.
-_JANITOR = 'trap "" INT TERM HUP; read -r _; for _ in $(seq 100); do rm -rf -- "$0" && exit; sleep 0.1; done'
+# (SIGKILL too). The kernel has ended the servers by then; it runs what stops the others, if anything does,
+# and removes what they left on the disk.
+_JANITOR = """
+trap "" INT TERM HUP
+read -r _
+[ $# -eq 0 ] || "$@"
+for _ in $(seq 100); do rm -rf -- "$0" && exit; sleep 0.1; done
+"""
+_JANITOR_SECONDS = 60.0
 
 
 def create_database(admin_dsn: str, prefix: str = "test") -> str:
@@ -49,19 +56,27 @@ def running(program: Program, log: Path) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a folder that every server's account may reach and that is removed even after a SIGKILL."""
+def temporary_folder(stop_command: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield a folder that every server's account may reach and that is removed even after a SIGKILL.
+
+    `stop_command` is run before that, with the folder as QUARRY_VAR: it ends what outlives this process.
+    """
     folder = Path(tempfile.mkdtemp(prefix="quarry-test-", dir=_temporary_root()))
     folder.chmod(0o711)
     janitor = subprocess.Popen(  # noqa: S603 - the script above
-        ["/bin/sh", "-c", _JANITOR, str(folder)], stdin=subprocess.PIPE, start_new_session=True, cwd="/"
+        ["/bin/sh", "-c", _JANITOR, str(folder), *stop_command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        env={**os.environ, "QUARRY_VAR": str(folder)},
     )
     try:
         yield folder
     finally:
         assert janitor.stdin is not None  # noqa: S101
         janitor.stdin.close()
-        janitor.wait(timeout=30)
+        janitor.wait(timeout=_JANITOR_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -22,6 +22,7 @@ from quarry_search.metrics import SEARCH_SECONDS, SEARCHES
 
 EMBED_SECONDS = 5.0
 FETCH_ROUNDS = 3
+SEARCH_ROUNDS = 3
 
 
 class Timings:
@@ -39,7 +40,8 @@ class Timings:
             try:
                 yield
             finally:
-                self.milliseconds[name] = round((time.perf_counter() - started) * 1000, 3)
+                before = self.milliseconds.get(name, 0.0)
+                self.milliseconds[name] = round(before + (time.perf_counter() - started) * 1000, 3)
 
     def total_seconds(self) -> float:
         """Return the time since the search began, and keep it as `total`."""
@@ -78,13 +80,18 @@ class Handlers:
         here = cursor.resume(query, LEG_LIMIT)
         scope = Scope(query.tenant_id, query.principals, query.filters)
         legs = await self._legs(query, timings)
-        with timings.stage("index"):
-            grouped = query.group_by_document
-            ranked = await self._index.search(scope, legs, depth=here.depth, documents=grouped)
-            if grouped:
-                ranked = ranking.best_of_documents(ranked)
-        with timings.stage("fetch"):
-            hits, shown = await self._page(scope, ranked[here.offset :], query.limit)
+        # What was ranked and has gone may have been replaced by a newer version, which the next round finds:
+        # without it a document that is changing could be missing from the answer.
+        for _ in range(SEARCH_ROUNDS):
+            with timings.stage("index"):
+                grouped = query.group_by_document
+                ranked = await self._index.search(scope, legs, depth=here.depth, documents=grouped)
+                if grouped:
+                    ranked = ranking.best_of_documents(ranked)
+            with timings.stage("fetch"):
+                hits, shown, gone = await self._page(scope, ranked[here.offset :], query.limit)
+            if not gone:
+                break
         results = _results(query, hits, timings)
         more = here.offset + shown < len(ranked)
         trace.get_current_span().set_attributes(
@@ -112,20 +119,21 @@ class Handlers:
 
     async def _page(
         self, scope: Scope, ranked: Sequence[Candidate], limit: int
-    ) -> tuple[list[ranking.Hit], int]:
-        """Return the first `limit` of `ranked` that are still there, and how many it took."""
+    ) -> tuple[list[ranking.Hit], int, int]:
+        """Return the first `limit` of `ranked` that are still there, how many it took, how many had gone."""
         hits: list[ranking.Hit] = []
-        shown = 0
+        shown = gone = 0
         # More than one round only where something was deleted or replaced since the index was searched.
         for _ in range(FETCH_ROUNDS):
             part = ranked[shown : shown + limit - len(hits)]
             if not part:
                 break
             passages = await self._index.fetch(scope, [found.chunk_id for found in part])
+            gone += len(part) - len(passages)
             hits += [(found, passages[found.chunk_id]) for found in part if found.chunk_id in passages]
             hits = ranking.of_newest_versions(hits)
             shown += len(part)
-        return hits, shown
+        return hits, shown, gone
 
 
 def _results(query: Query, hits: Sequence[ranking.Hit], timings: Timings) -> list[Result]:
