@@ -5,7 +5,8 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from quarry_common.embedding.tokenizer import LocalTokenizer, read_tokenizer
 logger = logging.getLogger(__name__)
 
 MODEL = "all-MiniLM-L6-v2"
+TOKENS_PER_RUN = 512
+"""Tokens of one run of the model, padding included: more gain nothing and fall out of a core's cache."""
 WINDOW = 256
 """Tokens of one run, [CLS] and [SEP] included: the length that the model was trained with."""
 SPECIAL_TOKENS = 2
@@ -44,9 +47,13 @@ class LocalEmbedder:
     dimensions = graph.DIMENSIONS
     max_tokens = WINDOW - SPECIAL_TOKENS
 
-    def __init__(self, session: onnxruntime.InferenceSession, tokenizer: str, batch_size: int) -> None:
+    def __init__(
+        self, session: onnxruntime.InferenceSession, tokenizer: str, *, batch_size: int, threads: int
+    ) -> None:
         self._session = session
         self._batch_size = batch_size
+        # Each run computes on one core. Runs side by side need no waiting for each other within every layer.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="onnx")
         self._whole = LocalTokenizer(tokenizer)
         self._windowed = Tokenizer.from_str(tokenizer)
         self._windowed.no_padding()
@@ -55,13 +62,25 @@ class LocalEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one vector of length 1 per text, in the same order."""
         ids = [item.ids for item in self._windowed.encode_batch_fast(list(texts))]
-        # Texts of like length run together, so that little is spent on padding.
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         vectors = np.empty((len(ids), self.dimensions), dtype=np.float32)
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
-            vectors[rows] = self._run([ids[row] for row in rows])
+        batches = list(self._batches([len(item) for item in ids]))
+        inputs = [[ids[row] for row in rows] for rows in batches]
+        runs = map(self._run, inputs) if len(inputs) < 2 else self._threads.map(self._run, inputs)
+        for rows, output in zip(batches, runs, strict=True):
+            vectors[rows] = output
         return vectors
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the rows of each run: texts of like length together, so that little is spent on padding.
+
+        The longest come first; the short ones at the end fill what the threads have left.
+        """
+        order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        start = 0
+        while start < len(order):
+            size = min(self._batch_size, max(TOKENS_PER_RUN // lengths[order[start]], 1))
+            yield order[start : start + size]
+            start += size
 
     def _run(self, batch: list[list[int]]) -> Vectors:
         length = max(len(ids) for ids in batch)
@@ -90,16 +109,15 @@ def load_local_embedder(settings: EmbedderSettings) -> LocalEmbedder:
     """
     tokenizer = read_tokenizer()
     path = settings.model_cache_dir / f"{MODEL}-{DIGEST}.onnx"
-    threads = settings.embedder_threads or len(os.sched_getaffinity(0))
     if path.is_file():
         try:
-            return LocalEmbedder(_session(path, threads), tokenizer, settings.embedder_batch_size)
+            return _embedder(path, tokenizer, settings)
         except Exception:  # onnxruntime has no common error
             logger.warning(
                 "the prepared model %s cannot be loaded and is prepared again", path, exc_info=True
             )
     prepare(path, model_file(WEIGHTS))
-    return LocalEmbedder(_session(path, threads), tokenizer, settings.embedder_batch_size)
+    return _embedder(path, tokenizer, settings)
 
 
 def prepare(path: Path, weights: Path) -> None:
@@ -130,11 +148,14 @@ def prepare(path: Path, weights: Path) -> None:
         ) from error
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _embedder(path: Path, tokenizer: str, settings: EmbedderSettings) -> LocalEmbedder:
+    threads = settings.embedder_threads or len(os.sched_getaffinity(0))
+    return LocalEmbedder(_session(path), tokenizer, batch_size=settings.embedder_batch_size, threads=threads)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Spinning threads burn the cores that other services need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -112,6 +112,14 @@ def test_a_vector_does_not_depend_on_its_batch(embedder: LocalEmbedder) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+def test_a_vector_does_not_depend_on_the_number_of_threads(embedder: LocalEmbedder, cache: Path) -> None:
+    texts = [f"{text} {number}" for number in range(4) for text in TEXTS]
+    several = load_local_embedder(
+        load(EmbedderSettings, {"MODEL_CACHE_DIR": str(cache), "EMBEDDER_THREADS": "3"})
+    )
+    np.testing.assert_allclose(several.embed(texts), embedder.embed(texts), atol=1e-6)
+
+
 def test_no_texts_give_no_vectors(embedder: LocalEmbedder) -> None:
     assert embedder.embed([]).shape == (0, 384)
 
