@@ -219,6 +219,32 @@ def test_a_killed_test_run_leaves_nothing_behind() -> None:
         time.sleep(0.05)
 
 
+STOPPED_CHILD = """
+import sys
+from quarry_local.testing import temporary_folder
+script = 'echo stopped > "$0"; test -d "$QUARRY_VAR" && echo "$QUARRY_VAR" >> "$0"'
+stop = ("/bin/sh", "-c", script, sys.argv[1])
+with temporary_folder(stop_command=stop) as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_outlives_a_killed_test_run_is_stopped_before_its_folder_goes(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED_CHILD, told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        folder = Path(child.stdout.readline().strip())
+        child.kill()
+    deadline = time.monotonic() + 20
+    while folder.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert told.read_text().splitlines() == ["stopped", str(folder)]
+
+
 async def test_waiting_for_postgres_works_inside_a_loop(postgres_admin_dsn: str) -> None:
     assert asyncio.get_running_loop().is_running()
     assert postgres.check(postgres_admin_dsn) == ""

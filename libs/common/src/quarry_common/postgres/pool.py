@@ -17,6 +17,9 @@ Connection: TypeAlias = (
 
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
+IDLE_IN_TRANSACTION_SECONDS = 60.0
+"""Longer than any call that is awaited within a transaction. A process that stands still in the middle of one
+must not hold its rows for ever: nobody could take its jobs over."""
 
 _LOST = (
     OSError,
@@ -25,6 +28,7 @@ _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
 )
@@ -116,7 +120,11 @@ async def connect_pool(settings: PostgresSettings, service: str) -> AsyncIterato
             timeout=ACQUIRE_SECONDS,
             # All settings are local to a transaction: there is nothing to reset, and it saves a round trip.
             reset=_nothing_to_reset,
-            server_settings={"search_path": service, "application_name": f"quarry-{service}"},
+            server_settings={
+                "search_path": service,
+                "application_name": f"quarry-{service}",
+                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS * 1000:.0f}",
+            },
         )
     try:
         yield Database(pool, service)

@@ -120,6 +120,26 @@ async def test_a_terminated_connection_is_an_error_to_retry_on(
     await database.check()
 
 
+async def test_a_transaction_in_which_nothing_happens_ends_and_holds_nobody_up(
+    database: Database, probe_admin_dsn: str
+) -> None:
+    async def stand_still() -> None:
+        async with database.tenant_transaction(new_id()) as connection:
+            assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '200ms'")
+            own = await connection.fetchval("SELECT pg_backend_pid()")
+            async with asyncio.timeout(10):
+                while await admin.fetchval("SELECT 1 FROM pg_stat_activity WHERE pid = $1", own):
+                    await asyncio.sleep(0.02)
+            await connection.fetch("SELECT 1")
+
+    admin = await asyncpg.connect(probe_admin_dsn)
+    with pytest.raises(UnavailableError):
+        await stand_still()
+    await database.check()
+    await admin.close()
+
+
 async def test_a_schema_that_is_not_migrated_is_said_so(database: Database) -> None:
     async def attempt() -> None:
         async with database.tenant_transaction(new_id()) as connection:

@@ -1,0 +1,111 @@
+"""A process may stand still for longer than its lease, and wake: another has gone on, and it does no harm."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psutil
+from tests.chaos.conftest import Load, content
+from tests.platform import Platform, until
+
+from quarry_local.ports import free_port
+from quarry_local.servers.launch import run_to_ready, stop
+
+LONG = "\n\n".join(content(0).replace("Room 0", f"Hall {n}") for n in range(8))
+
+
+@contextmanager
+def second(platform: Platform, name: str) -> Iterator[psutil.Process]:
+    """Run one more process of a service beside the one that is supervised."""
+    port = free_port()
+    usual = platform.program(name)
+    program = replace(
+        usual,
+        name=f"{name}-2",
+        port=port,
+        environ={**usual.environ, "OPS_PORT": str(port)},
+        ready=lambda: "",
+    )
+    process = run_to_ready(program, platform.layout.log(program.name), die_with_parent=True)
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        stop(program, psutil.Process(process.pid) if process.poll() is None else None)
+        process.wait(timeout=5)
+
+
+@contextmanager
+def frozen(process: psutil.Process) -> Iterator[None]:
+    """Let the process stand still."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+async def attempts(load: Load) -> dict[str, int]:
+    """Return how often each job was begun."""
+    jobs = (await load.tenant.client.list_jobs(limit=100)).jobs
+    return {str(job.id): job.attempt for job in jobs}
+
+
+async def test_another_worker_takes_over_from_a_frozen_indexer(load: Load, platform: Platform) -> None:
+    first = platform.process("indexer")
+    accepted = await load.tenant.client.put_document("long", content=LONG)
+
+    async def under_way() -> bool:
+        return (await load.tenant.client.get_job(accepted.job_id)).chunks_done > 0
+
+    await until(under_way, 60, "some of the document is written")
+    with frozen(first), second(platform, "indexer"):
+        await load.send_while(range(5), asyncio.create_task(asyncio.sleep(0)))
+        job = await load.tenant.succeeded(accepted.job_id, 60)
+        assert job.attempt == 2
+
+    await load.probe("after-the-thaw")
+    await load.settled()
+    again = await load.tenant.client.get_job(accepted.job_id)
+    assert (again.state, again.attempt, again.chunks_done) == ("succeeded", 2, again.chunks_total)
+
+
+async def test_a_lone_indexer_that_stood_still_goes_on_by_itself(load: Load, platform: Platform) -> None:
+    for number in range(3):
+        await load.send(number)
+    accepted = await load.tenant.client.put_document("long", content=LONG)
+    load.jobs["long"] = accepted.job_id
+
+    async def under_way() -> bool:
+        return (await load.tenant.client.get_job(accepted.job_id)).state == "running"
+
+    await until(under_way, 60, "the job has begun")
+    async with platform.database() as database:
+
+        async def expired() -> bool:
+            return bool(
+                await database.fetchval(
+                    "SELECT leased_until < now() FROM indexer.jobs WHERE id = $1", accepted.job_id
+                )
+            )
+
+        with frozen(platform.process("indexer")):
+            await until(expired, 30, "the lease has expired")
+
+    await load.settled()
+
+
+async def test_requests_are_refused_clearly_while_the_indexer_stands_still(
+    load: Load, platform: Platform
+) -> None:
+    with frozen(platform.process("indexer")):
+        answer = await load.tenant.http.put(
+            "/api/documents/by-external-id/a", json={"content": "x"}, timeout=30
+        )
+        assert answer.status_code in {503, 504}
+        assert answer.headers["retry-after"]
+        assert answer.json()["advice"]
+    await load.send(1)
+    await load.probe("after-the-thaw")
+    await load.settled()
