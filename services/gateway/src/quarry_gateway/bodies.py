@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
-from multipart import parse_options_header  # type: ignore[import-untyped]
+from multipart import parse_options_header
 
 from quarry_common.errors import MalformedError, PayloadTooLargeError
 from quarry_gateway.gateway import Call, gateway_of

@@ -38,6 +38,7 @@ CLIENT_GONE: Final = 499
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _SANE_TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ALWAYS_SENT = [(b"x-content-type-options", b"nosniff"), (b"server", b"quarry")]
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -87,11 +88,9 @@ class Edge:
 
     async def _answer(self, scope: Message, receive: Receive, answer: "_Answer") -> None:
         path = scope["path"]
-        if "\ufffd" in path or "\0" in path:
-            unreadable = MalformedError(
-                "The path is not UTF-8 or holds U+0000.", advice="Percent-encode the path as UTF-8."
-            )
-            await answer.refuse(unreadable.data, path.replace("\0", ""))
+        if unreadable := _unreadable(scope):
+            error = MalformedError(unreadable, advice="Percent-encode the address as UTF-8.")
+            await answer.refuse(error.data, path.replace("\0", ""))
         elif self._in_flight > self._max_concurrent_requests and path not in ALWAYS_ANSWERED:
             busy = UnavailableError("Too many requests are being answered.", retry_after_seconds=1)
             await answer.refuse(busy.data, path)
@@ -131,6 +130,15 @@ class _Answer:
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": data.status, "headers": raw})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def _unreadable(scope: Message) -> str:
+    """Return what is wrong with the address that was asked for; empty when nothing is."""
+    if "\ufffd" in scope["path"] or "\0" in scope["path"]:
+        return "The path is not UTF-8 or holds U+0000."
+    if _NO_ESCAPE.search(scope["raw_path"]) or _NO_ESCAPE.search(scope["query_string"]):
+        return "The address holds a percent sign that is not followed by two hexadecimal digits."
+    return ""
 
 
 def _carried(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, dict[str, str]]:

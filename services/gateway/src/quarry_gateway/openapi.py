@@ -73,7 +73,6 @@ def describe(handlers: Iterable[HTTPRouteHandler], version: str) -> Json:
             "version": version,
             "summary": "Documents go in; ranked, cited passages come out.",
             "description": "Errors are RFC 9457 problem details. Ids are UUIDs, times UTC in ISO 8601.",
-            "license": {"name": "See the repository", "identifier": "LicenseRef-Quarry"},
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for _, operation in shown)],

@@ -11,7 +11,7 @@ from litestar.datastructures import Headers, State
 from litestar.handlers import BaseRouteHandler
 
 from quarry_common.contracts.tenancy import Scope
-from quarry_common.errors import UnauthenticatedError
+from quarry_common.errors import MalformedError, UnauthenticatedError
 from quarry_gateway.domain import TENANT_HEADER, Caller, require_scope
 from quarry_gateway.gateway import Gateway
 
@@ -19,6 +19,8 @@ OPERATION: Final = "operation"
 PUBLIC: Final = "public"
 """Access of a route that asks for no key."""
 MAX_HEADER_LENGTH = 200
+DECISIVE: Final = ("X-API-Key", "Authorization", TENANT_HEADER, "Idempotency-Key")
+"""Headers that whoever stands before the gateway may read differently when there are two of them."""
 
 Connection = ASGIConnection[BaseRouteHandler, None, Caller, State]
 Access = Scope | Literal["public"]
@@ -59,21 +61,26 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if operation.access == PUBLIC:
         return
     gateway: Gateway = connection.app.state.gateway
-    caller = await gateway.authenticator.authenticate(
-        _key(connection.headers), connection.headers.get(TENANT_HEADER)
-    )
+    headers = connection.headers
+    for name in DECISIVE:
+        if len(headers.getall(name, ())) > 1:
+            raise MalformedError(f"The header {name} is given more than once.", advice="Send it once.")
+    caller = await gateway.authenticator.authenticate(_key(headers), headers.get(TENANT_HEADER))
     require_scope(caller, operation.access)
     connection.scope["auth"] = caller
 
 
 def _key(headers: Headers) -> str:
-    """Return the key that a request carries. Raises `UnauthenticatedError` when there is none."""
-    key = headers.get("x-api-key", "")
-    if not key:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        key = token.strip() if kind.lower() == "bearer" else ""
-    if not key:
+    """Return the key that a request carries. Raises `UnauthenticatedError` when there is none, or two."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    found = {headers.get("x-api-key", ""), token.strip() if kind.lower() == "bearer" else ""} - {""}
+    if not found:
         raise UnauthenticatedError("The request carries no API key.")
+    if len(found) > 1:
+        raise UnauthenticatedError(
+            "The request carries two different API keys.", advice="Send one, in one of the two headers."
+        )
+    (key,) = found
     if len(key) > MAX_HEADER_LENGTH:
         raise UnauthenticatedError("The API key is malformed.")
     return key

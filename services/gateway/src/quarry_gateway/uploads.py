@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser  # type: ignore[import-untyped]
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from quarry_common.blobs import BlobStore
 from quarry_common.contracts.documents import BlobRef

@@ -1,7 +1,5 @@
 """Rules of tenants and keys: what may be asked for, and whom a key stands for."""
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -105,24 +103,6 @@ def check_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_PAGE:
         _refuse([FieldError("limit", f"must be 1 to {MAX_PAGE}")])
     return limit
-
-
-def cursor_after(identity: UUID) -> str:
-    """Return the cursor of the page that begins after `identity`; ids are in the order of creation."""
-    return base64.urlsafe_b64encode(identity.bytes).rstrip(b"=").decode()
-
-
-def position(cursor: str | None) -> UUID:
-    """Return the id after which the page begins. Raises `ValidationError` for what is no cursor."""
-    if cursor is None:
-        return UUID(int=0)
-    try:
-        return UUID(bytes=base64.b64decode(cursor.encode("ascii") + b"==", altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error):
-        raise ValidationError(
-            "The cursor is not valid.",
-            errors=[FieldError("cursor", "must be a `next_cursor` of an earlier answer")],
-        ) from None
 
 
 def _name_errors(name: str) -> list[FieldError]:

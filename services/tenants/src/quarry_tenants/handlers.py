@@ -1,8 +1,9 @@
 """What answers `rpc.v1.tenants.*`."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
-from quarry_common import keys
+from quarry_common import cursors, keys
 from quarry_common.contracts.events import ApiKeyCreated, ApiKeyRevoked, TenantCreated
 from quarry_common.contracts.tenancy import (
     ApiKey,
@@ -68,10 +69,10 @@ class Handlers:
 
     async def list_tenants(self, request: ListTenants) -> TenantPage:
         """Return a page of all tenants; whether the caller may see them is the gateway's to say."""
-        limit, after = domain.check_limit(request.limit), domain.position(request.cursor)
+        limit, after = domain.check_limit(request.limit), cursors.decode_id(request.cursor) or UUID(int=0)
         async with self._database.worker_transaction() as worker:
             found = await repository.tenants_after(worker, after, limit + 1)
-        more = domain.cursor_after(found[limit - 1].id) if len(found) > limit else None
+        more = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
         return TenantPage(found[:limit], more)
 
     async def create_key(self, request: CreateKey) -> CreatedKey:
@@ -102,12 +103,12 @@ class Handlers:
 
     async def list_keys(self, request: ListKeys) -> KeyPage:
         """Return a page of a tenant's keys, revoked ones too. Raises `NotFoundError`."""
-        limit, after = domain.check_limit(request.limit), domain.position(request.cursor)
+        limit, after = domain.check_limit(request.limit), cursors.decode_id(request.cursor) or UUID(int=0)
         async with self._database.tenant_transaction(request.tenant_id) as connection:
             if not await repository.has_tenant(connection, request.tenant_id):
                 raise NotFoundError("There is no such tenant.")
             found = await repository.keys_after(connection, request.tenant_id, after, limit + 1)
-        more = domain.cursor_after(found[limit - 1].id) if len(found) > limit else None
+        more = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
         return KeyPage(found[:limit], more)
 
     async def revoke_key(self, request: RevokeKey) -> ApiKey:

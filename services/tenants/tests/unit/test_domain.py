@@ -1,6 +1,4 @@
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -13,17 +11,6 @@ from quarry_tenants import domain
 from quarry_tenants.domain import StoredKey
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-
-
-@given(st.uuids())
-def test_a_cursor_leads_back_to_its_place(identity: UUID) -> None:
-    assert domain.position(domain.cursor_after(identity)) == identity
-
-
-@given(st.text(max_size=40))
-def test_any_text_is_a_cursor_or_refused(text: str) -> None:
-    with suppress(ValidationError):
-        assert isinstance(domain.position(text), UUID)
 
 
 @given(st.frozensets(st.sampled_from(Scope)), st.frozensets(st.sampled_from(Scope)))
