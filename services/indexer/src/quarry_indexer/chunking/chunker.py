@@ -7,7 +7,13 @@ import msgspec
 
 from quarry_indexer.chunking.chunk import Chunk, ChunkOptions, TokenCounter
 from quarry_indexer.chunking.code import code_sections
-from quarry_indexer.chunking.markup import markdown_sections, org_sections, plain_sections, rst_sections
+from quarry_indexer.chunking.markup import (
+    markdown_sections,
+    numbered_sections,
+    org_sections,
+    plain_sections,
+    rst_sections,
+)
 from quarry_indexer.chunking.packing import Span, pack
 from quarry_indexer.chunking.rows import row_sections
 from quarry_indexer.chunking.section import MAX_HEADING_CHARACTERS, Section
@@ -81,6 +87,7 @@ _SCANNERS: dict[str, Callable[[str], list[Section]]] = {
     "code": code_sections,
     "json": lambda text: plain_sections(text, "lines"),
     "xml": lambda text: plain_sections(text, "lines"),
+    "text": numbered_sections,
     "rst": rst_sections,
     "org": org_sections,
 }

@@ -18,6 +18,10 @@ _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\
 _RST_RULE = re.compile(r"([=\-~^\"'`#*+:._<>])\1{2,}[ \t]*$")
 _ORG_HEADING = re.compile(r"(\*+)[ \t]+(?:(?:TODO|DONE)[ \t]+)?(\S.*)$")
 _ORG_BEGIN = re.compile(r"[ \t]*#\+begin_(\w+)", re.IGNORECASE)
+_NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3}){0,5})\.?[ \t]+\S.{0,100}(?<![.,;:\u3002])$")
+_CHAPTER = re.compile(r"(?:第 ?\d{1,3} ?[章编編部]|(?:Chapter|Kapitel|Part) \d{1,3}\b).{0,100}(?<![.,;:。])$")
+_OUTLINE = re.compile(r"(?<=\n\n)\d{1,3}(?:\.\d{1,3}){1,5}\.?[ \t]+\S.{0,100}\n\n")
+_LEAST_OUTLINE = 3
 _SENTENCE_HEADING_CHARACTERS = 60
 
 
@@ -59,6 +63,27 @@ def org_sections(text: str) -> list[Section]:
         return (len(found[1]), found[2]) if found else None
 
     return _scan(text, rule, underlined=False)
+
+
+def numbered_sections(text: str) -> list[Section]:
+    """Return the sections of plain text under numbered titles ("3.4. Scope"), each a paragraph of its own.
+
+    A text whose numbers have only one level has lists, not titles.
+    """
+    if len(_OUTLINE.findall(text)) < _LEAST_OUTLINE:
+        return plain_sections(text)
+
+    def rule(line: Line, after: Line | None) -> Heading | None:
+        if after and after.content.strip():
+            return None
+        if _CHAPTER.match(line.content):
+            return 1, line.content.strip()
+        found = _NUMBERED.match(line.content)
+        if not found:
+            return None
+        return found[1].count(".") + 1, line.content.strip()
+
+    return _scan(text, rule, underlined=False, plain="prose")
 
 
 def plain_sections(text: str, kind: BlockKind = "prose") -> list[Section]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from itertools import pairwise
 
-_DATA_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)\s]*\)")
+_DATA_IMAGE = re.compile(r"!\[([^\[\]\n]*)\]\(data:[^()\s]*\)")
 # `#`, `|`, backtick and the backslash itself keep theirs: without it they would mean structure.
 _ESCAPED = re.compile(r"\\([!\"$%&'()*+,\-./:;<=>?@\[\]^_{}~])")
 _FENCE = re.compile(r"^(```.*?^```[ \t]*$)", re.MULTILINE | re.DOTALL)

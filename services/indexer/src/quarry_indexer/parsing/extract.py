@@ -7,9 +7,14 @@ import msgspec
 
 from quarry_indexer.parsing import mail, markup, office, plain
 from quarry_indexer.parsing.document import ParsedDocument
-from quarry_indexer.parsing.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
+from quarry_indexer.parsing.errors import (
+    CorruptDocumentError,
+    DocumentTooLargeError,
+    EmptyDocumentError,
+    NoTextError,
+)
 from quarry_indexer.parsing.extracted import Extracted
-from quarry_indexer.parsing.formats import Format, sniff
+from quarry_indexer.parsing.formats import Format, damaged_part, sniff
 
 DEFAULT_MAX_TEXT_BYTES = 64 * 1024 * 1024
 MAX_TITLE_CHARACTERS = 500
@@ -42,6 +47,8 @@ def extract(
         raise _too_large(len(data), max_text_bytes)
     extracted = _extract(data, found)
     if not any(character.isprintable() and not character.isspace() for character in extracted.text):
+        if part := damaged_part(data):
+            raise CorruptDocumentError(f"The part {part} of the {found.doc_type} file is damaged.")
         raise NoTextError(f"The {found.doc_type} file is well-formed but no text was found in it.")
     size_bytes = len(extracted.text.encode("utf-8", "replace"))
     if size_bytes > max_text_bytes:

@@ -22,7 +22,9 @@ _PAGE_MARK = re.compile(rf"\s*\[{_MARK}:(\d+)\]\s*")
 _CONTENTS_LINK = re.compile(
     r"^\[([^\]\n]+)\]\([^):\s]*(?:toc|contents)[^):\s]*\)$", re.IGNORECASE | re.MULTILINE
 )
-_INNER_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\([^):\s]+\.x?html?(?:#[^)\s]*)?\)")
+_INNER_LINK = re.compile(r"(?<!!)\[([^\[\]\n]+)\]\([^():\s]+\.x?html?(?:#[^()\s]*)?\)")
+_MAIL_SUBJECT = re.compile(r"\A\*\*Subject\*\*:[ \t]*(\S.*)$", re.MULTILINE)
+_MAIL_FIELD = re.compile(r"^\*\*(From|To|Cc|CC|Bcc|BCC|Date)\*\*:", re.MULTILINE)
 _METADATA = (
     "authors", "created_by", "created_at", "modified_at", "modified_by", "subject", "keywords", "description",
     "publisher", "rights", "identifier", "producer", "page_count", "slide_count", "sheet_names",
@@ -54,7 +56,7 @@ def extract_binary(data: bytes, found: Format) -> Extracted:
     elif slides:
         text, pages = _split_slides(result.content)
     else:
-        content = _plain_links(result.content) if found.doc_type == "epub" else result.content
+        content = _OWN_CLEANING.get(found.doc_type, str)(result.content)
         text, pages = clean_markdown(content), ()
     title = facts.get("title") or (facts.get("subject") if found.doc_type == "msg" else None)
     return Extracted(
@@ -77,6 +79,14 @@ def _shown(value: object) -> str:
 def _plain_links(markdown: str) -> str:
     """Links within the book lead nowhere outside it; a paragraph that links to the contents is a title."""
     return _INNER_LINK.sub(r"\1", _CONTENTS_LINK.sub(r"## \1", markdown))
+
+
+def _mail_head(markdown: str) -> str:
+    """The subject is the heading of an Outlook message, as it is of any other."""
+    return _MAIL_FIELD.sub(r"\1:", _MAIL_SUBJECT.sub(r"# \1", markdown, count=1), count=8)
+
+
+_OWN_CLEANING = {"epub": _plain_links, "msg": _mail_head}
 
 
 def _split_slides(marked: str) -> tuple[str, tuple[PageSpan, ...]]:

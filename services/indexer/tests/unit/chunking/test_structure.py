@@ -53,6 +53,19 @@ def test_a_passage_keeps_the_path_of_its_headings(cut: Cut, doc_type: str, text:
     assert one_with(cut(text, doc_type), "needle").heading_path == ("Guide", "Use")
 
 
+def test_numbered_titles_of_plain_text_are_headings(cut: Cut) -> None:
+    sections = "".join(f"1.{n}. Part {n}\n\n{WORDS * 3}\n\n" for n in range(1, 4))
+    chunks = cut(f"Manual\n\nChapter 1 Basics\n\n{sections}1.4. Last\n\nneedle {WORDS}\n", "text")
+
+    assert one_with(chunks, "needle").heading_path == ("Chapter 1 Basics", "1.4. Last")
+
+
+def test_a_numbered_list_has_no_headings(cut: Cut) -> None:
+    chunks = cut("".join(f"{n}. Do step {n}\n\n{WORDS}\n\n" for n in range(1, 9)), "text")
+
+    assert {chunk.heading_path for chunk in chunks} == {()}
+
+
 def test_a_bare_heading_goes_with_what_follows(cut: Cut) -> None:
     chunks = cut(f"# Guide\n\n## Install\n\n{WORDS}")
 

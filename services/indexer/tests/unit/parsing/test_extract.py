@@ -1,6 +1,9 @@
 import io
+import re
+import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -135,6 +138,44 @@ def test_html_nested_beyond_reason_still_gives_its_text(read: Read) -> None:
     page = "<html><body>" + "<div>" * 20_000 + "deep down" + "</div>" * 20_000
 
     assert read(page.encode(), "a.html").text == "deep down"
+
+
+@pytest.mark.parametrize("markup", ["<!--", "<a ", "<head>", "<title>", "<meta ", "<", "<![CDATA["])
+def test_markup_that_is_never_closed_costs_no_more_than_its_length(read: Read, markup: str) -> None:
+    def seconds(repeats: int) -> float:
+        began = time.process_time()
+        with suppress(NoTextError):
+            read(b"<html><body>" + markup.encode() * repeats, "a.html")
+        return time.process_time() - began
+
+    seconds(100)
+
+    assert seconds(40_000) < 8 * 5 * max(seconds(5_000), 0.01)
+
+
+def test_bare_text_leaves_out_scripts_and_comments(read: Read) -> None:
+    page = "<html><body>" + "<div>" * 20_000 + "a &lt; b<script>var x = '<p>';</script><!-- no --> < c"
+
+    assert read(page.encode(), "a.html").text == "a < b < c"
+
+
+def test_no_text_in_an_archive_that_lies_about_its_parts_is_damage(read: Read) -> None:
+    target = io.BytesIO()
+    docx.Document().save(target)
+    honest = target.getvalue()
+    lying = bytearray(honest)
+    for mark, size_at, name_at in ((b"PK\3\4", 22, 30), (b"PK\1\2", 24, 46)):
+        at = next(
+            found.start()
+            for found in re.finditer(re.escape(mark), honest)
+            if honest[found.start() + name_at :].startswith(b"word/document.xml")
+        )
+        lying[at + size_at : at + size_at + 4] = (100).to_bytes(4, "little")
+
+    with pytest.raises(NoTextError):
+        read(honest, "a.docx")
+    with pytest.raises(CorruptDocumentError, match=r"word/document\.xml"):
+        read(bytes(lying), "a.docx")
 
 
 def test_a_mail_gives_subject_body_and_attachment_names(read: Read) -> None:
