@@ -7,6 +7,7 @@ failed, and left for the sweep when that is not known.
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 from uuid import UUID
 
@@ -110,7 +111,7 @@ def _surely_refused(error: QuarryError) -> bool:
 async def _receive(request: Call, gateway: Gateway, path: str) -> Received:
     kind, options = content_type(request)
     if kind == JSON:
-        form = await read_json(request, DocumentForm)
+        form = await read_json(request, DocumentForm, _wrong_entries)
         blob = None
     elif kind == MULTIPART:
         form, blob = await _read_form(request, gateway, options.get("boundary", ""), path)
@@ -132,7 +133,7 @@ async def _read_form(
     reader = FormReader(Body(request, max_bytes=limit), boundary, max_content_bytes=max_content_bytes)
     read = await reader.read(gateway.blobs, path, max_file_bytes=max_file_bytes)
     reader.refuse_errors()
-    return check(read.fields, DocumentForm), read.blob
+    return check(read.fields, DocumentForm, rules=_wrong_entries), read.blob
 
 
 async def _store_content(gateway: Gateway, form: DocumentForm, path: str) -> BlobRef | None:
@@ -142,6 +143,11 @@ async def _store_content(gateway: Gateway, form: DocumentForm, path: str) -> Blo
     stored = await gateway.blobs.put_text(path, content)
     declared = _MEDIA_TYPES.get((form.doc_type or "").lower(), "text/plain")
     return BlobRef(stored.path, stored.size_bytes, stored.sha256, declared_type=declared)
+
+
+def _wrong_entries(raw: Mapping[str, object]) -> Iterable[FieldError]:
+    metadata = raw.get("metadata")
+    return wrong_metadata(metadata) if isinstance(metadata, dict) else ()
 
 
 def _require_sense(form: DocumentForm, *, has_file: bool) -> None:

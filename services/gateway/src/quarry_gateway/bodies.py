@@ -9,8 +9,8 @@ from multipart import parse_options_header
 
 from quarry_common.errors import MalformedError, PayloadTooLargeError
 from quarry_gateway.gateway import Call, gateway_of
-from quarry_gateway.problems import ClientGoneError, RequestTimeoutError, UnsupportedMediaTypeError
-from quarry_gateway.validation import decode_json
+from quarry_gateway.problems import IncompleteBodyError, RequestTimeoutError, UnsupportedMediaTypeError
+from quarry_gateway.validation import Rules, decode_json, no_rules
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -29,7 +29,7 @@ class Body:
     """A request's body as it arrives; no generator, for an upload may drop it in the middle.
 
     Its next piece raises `PayloadTooLargeError` beyond `max_bytes` (at once when the length is announced),
-    `RequestTimeoutError` when it stops coming, `ClientGoneError` when the client has gone.
+    `RequestTimeoutError` when it stops coming, `IncompleteBodyError` when it breaks off.
     """
 
     def __init__(self, request: Call, *, max_bytes: int) -> None:
@@ -62,15 +62,15 @@ class Body:
         except TimeoutError:
             raise RequestTimeoutError(f"Nothing arrived for {self._pause_seconds:g} s.") from None
         if message["type"] != "http.request":
-            raise ClientGoneError
+            raise IncompleteBodyError
         self._more = message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
         self._size_bytes += len(chunk)
         return chunk
 
 
-async def read_json(request: Call, kind: type[StructT]) -> StructT:
-    """Return the JSON body as `kind`; all that is wrong with it is told at once.
+async def read_json(request: Call, kind: type[StructT], rules: Rules = no_rules) -> StructT:
+    """Return the JSON body as `kind`; all that is wrong with it, by its types or by `rules`, is told at once.
 
     Raises `UnsupportedMediaTypeError`, `MalformedError`, `PayloadTooLargeError` or `ValidationError`.
     """
@@ -85,6 +85,6 @@ async def read_json(request: Call, kind: type[StructT]) -> StructT:
             body += chunk
         if not body:
             raise MalformedError("The body is empty; the route needs a JSON object.")
-        return decode_json(bytes(body), kind)
+        return decode_json(bytes(body), kind, rules)
     finally:
         gateway.release(len(body))

@@ -15,6 +15,7 @@ from quarry_common.contracts.tenancy import Slug
 from quarry_gateway.domain import TENANT_HEADER
 from quarry_gateway.operations import OPERATION, PUBLIC, Operation
 from quarry_gateway.problems import CONTENT_TYPE, Problem
+from quarry_gateway.uploads import JSON_FIELDS
 
 Json = dict[str, Any]
 
@@ -182,8 +183,11 @@ def _request_body(operation: Operation, schemas: Json) -> Json:
 
 
 def _form(kind: type[msgspec.Struct]) -> Json:
-    fields = dict(_schema_of(kind)["properties"])
-    fields.pop("content", None)
+    fields = {
+        name: schema if name in JSON_FIELDS else _without_null(schema)
+        for name, schema in _schema_of(kind)["properties"].items()
+        if name != "content"
+    }
     return {
         "schema": {
             "type": "object",
@@ -194,10 +198,15 @@ def _form(kind: type[msgspec.Struct]) -> Json:
             "required": ["file"],
             "additionalProperties": False,
         },
-        "encoding": {
-            name: {"contentType": "application/json"} for name in ("tags", "metadata", "allowed_principals")
-        },
+        "encoding": {name: {"contentType": "application/json"} for name in sorted(JSON_FIELDS)},
     }
+
+
+def _without_null(schema: Json) -> Json:
+    """Return the schema of a field of text, which is left out when there is none."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in {"anyOf", "default"}}
+    return {**kinds[0], **rest} if len(kinds) == 1 else schema
 
 
 def _responses(operation: Operation, template: str, schemas: Json) -> Json:

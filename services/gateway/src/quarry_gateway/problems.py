@@ -67,13 +67,13 @@ class RequestTimeoutError(QuarryError):
     advice = "Send the request again without long pauses."
 
 
-class ClientGoneError(QuarryError):
-    """The client closed the connection before its body was complete; nobody reads this."""
+class IncompleteBodyError(QuarryError):
+    """The body broke off: the connection was closed, or its chunks are not framed as HTTP/1.1 asks."""
 
-    code = "client_closed_request"
-    status = 499
-    title = "The client closed the connection"
-    advice = "Send the request again."
+    code = "incomplete_body"
+    status = 400
+    title = "The body is not complete"
+    advice = "Send the request again, with the whole body."
 
 
 def problem(data: ErrorData, *, request_id: str, instance: str) -> Problem:

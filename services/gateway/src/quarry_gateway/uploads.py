@@ -121,7 +121,10 @@ class FormReader:
         except ParserLimitReached as error:
             raise PayloadTooLargeError(f"The form cannot be read: {error}.") from None
         except (MultipartError, UnicodeDecodeError) as error:
-            raise MalformedError(f"The form cannot be read: {error}.") from None
+            # The parser's own words about text tell of its inside.
+            text = isinstance(error, UnicodeDecodeError) or isinstance(error.__cause__, UnicodeDecodeError)
+            what = "a header of a part is not UTF-8" if text else error
+            raise MalformedError(f"The form cannot be read: {what}.") from None
         return self._events.popleft()
 
 

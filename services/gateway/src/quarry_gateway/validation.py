@@ -5,14 +5,14 @@ Good input takes one pass of msgspec. Only what that refuses is taken apart and 
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 from uuid import UUID
 
 import msgspec
 
-from quarry_common.errors import FieldError, MalformedError, ValidationError
+from quarry_common.errors import FieldError, MalformedError, NotFoundError, ValidationError
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -33,8 +33,17 @@ _NAMES = {
 }
 
 
-def decode_json(body: bytes, kind: type[StructT]) -> StructT:
-    """Return `body` as `kind`.
+Rules = Callable[[Mapping[str, object]], Iterable[FieldError]]
+"""Tells what is wrong with a body beyond the types of its members, whatever those are."""
+
+
+def no_rules(raw: Mapping[str, object]) -> Iterable[FieldError]:  # noqa: ARG001 - a rule for any body
+    """Find nothing wrong."""
+    return ()
+
+
+def decode_json(body: bytes, kind: type[StructT], rules: Rules = no_rules) -> StructT:
+    """Return `body` as `kind`. A body of wrong types is held against `rules`, too, so that all is told.
 
     Raises `MalformedError` when it is not JSON in UTF-8, and `ValidationError` that names every wrong field.
     """
@@ -48,10 +57,10 @@ def decode_json(body: bytes, kind: type[StructT]) -> StructT:
         pass
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedError(f"The body is not JSON: {error}.") from None
-    return check(_raw(body), kind)
+    return check(_raw(body), kind, rules=rules)
 
 
-def check(raw: object, kind: type[StructT], *, texts: bool = False) -> StructT:
+def check(raw: object, kind: type[StructT], *, texts: bool = False, rules: Rules = no_rules) -> StructT:
     """Return `raw`, the members of a JSON object, as `kind`.
 
     With `texts` every value came as text, as in a query string. Raises `ValidationError` with all errors.
@@ -61,7 +70,8 @@ def check(raw: object, kind: type[StructT], *, texts: bool = False) -> StructT:
     errors = list(_wrong_text(raw, ""))
     errors += _wrong_members(raw, kind, "", strict=not texts)
     if errors:
-        refuse(errors)
+        named = {error.field for error in errors}
+        refuse([*errors, *(error for error in rules(raw) if error.field not in named)])
     return msgspec.convert(raw, kind, strict=not texts)
 
 
@@ -107,8 +117,14 @@ def path_uuid(value: str, name: str) -> UUID:
 
 
 def path_text(raw_path: bytes, prefix: str) -> str:
-    """Return what stands after `prefix` in an undecoded path: slashes at its ends and doubled ones count."""
-    return unquote_to_bytes(raw_path.partition(b"?")[0])[len(prefix) :].decode("utf-8")
+    """Return what stands after `prefix` in an undecoded path: slashes at its ends and doubled ones count.
+
+    Raises `NotFoundError` for a path that only leads here when doubled slashes in the prefix do not count.
+    """
+    path = unquote_to_bytes(raw_path.partition(b"?")[0]).decode("utf-8")
+    if not path.startswith(prefix):
+        raise NotFoundError("There is no such path.", advice=f"The path begins with {prefix}.")
+    return path[len(prefix) :]
 
 
 def _raw(body: bytes) -> object:

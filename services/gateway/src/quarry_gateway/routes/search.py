@@ -1,5 +1,6 @@
 """Search: ranked, cited passages."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +10,7 @@ from msgspec import Meta
 from quarry_common.contracts import filters
 from quarry_common.contracts.search import QUERY, Answer, Query, SearchMode
 from quarry_common.contracts.tenancy import Scope
+from quarry_common.errors import FieldError, ValidationError
 from quarry_gateway.bodies import read_json
 from quarry_gateway.gateway import Call, gateway_of, reply
 from quarry_gateway.operations import Operation, declare
@@ -53,7 +55,7 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def search(request: Call) -> Response[bytes]:
     """Answer the passages that fit best."""
     tenant_id = request.auth.tenant_id
-    body = await read_json(request, Search)
+    body = await read_json(request, Search, _wrong_filters)
     asked = Query(
         tenant_id=tenant_id,
         query=body.query,
@@ -65,6 +67,16 @@ async def search(request: Call) -> Response[bytes]:
         highlight=body.highlight,
     )
     return reply(await gateway_of(request).ask(QUERY, asked))
+
+
+def _wrong_filters(raw: Mapping[str, object]) -> Iterable[FieldError]:
+    found = raw.get("filters")
+    if isinstance(found, dict):
+        try:
+            filters.parse(found)
+        except ValidationError as error:
+            return error.data.errors
+    return ()
 
 
 HANDLERS = [search]

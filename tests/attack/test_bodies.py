@@ -1,0 +1,97 @@
+"""JSON bodies that no route may accept."""
+
+import json
+
+import pytest
+from tests.attack.bodies import CONTENT_TYPES, GENERIC, Bad, all_wrong, wrong_fields
+from tests.attack.conftest import Attacker, Victim
+from tests.attack.judge import faults, fields
+from tests.attack.routes import WITH_BODY, Route
+
+each_route = pytest.mark.parametrize("route", WITH_BODY, ids=str)
+
+
+@pytest.mark.parametrize("bad", GENERIC.values(), ids=GENERIC)
+async def test_no_route_accepts(bad: Bad, attacker: Attacker) -> None:
+    wrong = {
+        str(route): found
+        for route in WITH_BODY
+        if (found := faults(await attacker.send_json(route, bad.body), bad.statuses))
+    }
+
+    assert not wrong
+
+
+@pytest.mark.parametrize("content_type", CONTENT_TYPES.values(), ids=CONTENT_TYPES)
+async def test_no_route_reads_another_type(content_type: str, attacker: Attacker) -> None:
+    wrong = {}
+    for route in WITH_BODY:
+        headers = {"content-type": content_type} if content_type else {}
+        body = json.dumps(route.example).encode()
+        answer = await attacker.send(route.method, route.target(), body, headers, route=route)
+        if found := faults(answer, {415}):
+            wrong[str(route)] = found
+
+    assert not wrong
+
+
+@each_route
+async def test_a_field_of_the_wrong_type_is_named(route: Route, attacker: Attacker) -> None:
+    wrong = {}
+    for field, name, body in wrong_fields(route):
+        answer = await attacker.send_json(route, body)
+        found = faults(answer, {422} if name != "1e400" else {400, 422})
+        if (
+            not found
+            and answer.status == 422
+            and not any(named.startswith(field) for named in fields(answer))
+        ):
+            found = f"names {fields(answer)}"
+        if found:
+            wrong[field, name] = found
+
+    assert not wrong
+
+
+@each_route
+async def test_every_wrong_field_is_named_at_once(route: Route, attacker: Attacker) -> None:
+    names, body = all_wrong(route)
+
+    answer = await attacker.send_json(route, body)
+
+    assert not faults(answer, {422})
+    assert {field.split(".")[0].split("[")[0] for field in fields(answer)} == names
+
+
+@each_route
+async def test_every_missing_field_is_named(route: Route, attacker: Attacker) -> None:
+    assert route.body is not None
+
+    answer = await attacker.send_json(route, b"{}")
+
+    # A document has no required field, but needs something to say.
+    required = set(route.body.get("required") or ["content"])
+    assert not faults(answer, {422})
+    assert fields(answer) == required
+
+
+@each_route
+async def test_of_repeated_names_the_last_is_checked(route: Route, attacker: Attacker) -> None:
+    field = next(iter(route.body["properties"])) if route.body else ""
+    good = json.dumps(route.example)[1:-1]
+
+    answer = await attacker.send_json(route, f'{{{good}, "{field}": [[]]}}'.encode())
+
+    assert not faults(answer, {422})
+    assert fields(answer) == {field}
+
+
+@each_route
+async def test_the_tenant_in_a_body_is_not_believed(route: Route, attacker: Attacker, victim: Victim) -> None:
+    for name in ("tenant", "tenant_id", "tenant_slug", "X-Tenant", "owner", "granted_by"):
+        body = {**route.example, name: str(victim.tenant.id)}
+
+        answer = await attacker.send_json(route, json.dumps(body).encode())
+
+        assert not faults(answer, {422})
+        assert fields(answer) == {name}
