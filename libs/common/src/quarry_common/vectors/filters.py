@@ -35,9 +35,19 @@ def visible(scope: Scope) -> models.Filter:
     return models.Filter(must=must)
 
 
-def corpus(tenant_id: UUID) -> models.Filter:
-    """Return the filter of the points over which a tenant's IDF is taken."""
-    return models.Filter(must=[*tenant(tenant_id), equals("active", 1)])
+def corpus(scope: Scope) -> models.Filter:
+    """Return the filter of the points over which IDF is taken.
+
+    They are the tenant's own; of the collections that the search is limited to, when it is: how rare a word is
+    must not depend on what stands in another collection, least of all in one of another language. Whatever else
+    the filter says picks among them and does not change what a word is worth.
+    """
+    must: list[Condition] = [*tenant(scope.tenant_id), equals("active", 1)]
+    limits = scope.filters.filters if isinstance(scope.filters, And) else (scope.filters,)
+    must += [
+        condition(limit) for limit in limits if isinstance(limit, AnyOf) and limit.field is Field.COLLECTION
+    ]
+    return models.Filter(must=must)
 
 
 def tenant(tenant_id: UUID) -> list[Condition]:

@@ -46,12 +46,12 @@ def dense_request(
 
 
 def sparse_request(scope: Scope, vector: SparseVector, depth: int, *, documents: bool) -> models.QueryRequest:
-    """Return the request for the points that share most with `vector`, with the tenant's own IDF."""
+    """Return the request for the points that share most with `vector`, with the IDF of what is searched."""
     return models.QueryRequest(
         query=models.SparseVector(indices=vector.indices, values=vector.values),
         using=SPARSE,
         filter=visible(scope),
-        params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus(scope.tenant_id))),
+        params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus(scope))),
         limit=depth,
         with_payload=DOCUMENT_FIELDS if documents else False,
         with_vector=False,

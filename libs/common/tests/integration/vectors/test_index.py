@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 
+from quarry_common.contracts.filters import And, AnyOf, Exists, Field
 from quarry_common.embedding import bm25
 from quarry_common.errors import DeadlineExceededError, UnavailableError
 from quarry_common.settings import QdrantSettings, load
@@ -168,6 +169,24 @@ class TestTenants:
 
         assert len(before) == 3
         assert await index.search(Scope(tenant), keyword("turbine works"), depth=10) == before
+
+    async def test_another_collection_does_not_change_keyword_scores_within_one(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        for text in ("the turbine failed", "the pump works", "the valve works"):
+            await add(text=text, collection="plant")
+        within = Scope(tenant, filters=AnyOf(Field.COLLECTION, ("plant",)))
+        also = And((AnyOf(Field.COLLECTION, ("plant",)), Exists(Field.DOC_TYPE)))
+        before = await index.search(within, keyword("turbine works"), depth=10)
+
+        for n in range(20):
+            await add(text=f"the turbine number {n}", collection="museum")
+
+        assert await index.search(within, keyword("turbine works"), depth=10) == before
+        narrowed = await index.search(Scope(tenant, filters=also), keyword("turbine works"), depth=10)
+        assert {found.score for found in narrowed} <= {found.score for found in before}
+        everywhere = await index.search(Scope(tenant), keyword("works"), depth=10)
+        assert everywhere[0].score != (await index.search(within, keyword("works"), depth=10))[0].score
 
     async def test_inactive_points_do_not_change_keyword_scores(
         self, index: VectorIndex, add: Add, chunk: Make, tenant: UUID

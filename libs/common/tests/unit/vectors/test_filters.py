@@ -18,9 +18,9 @@ def test_the_tenant_is_an_outermost_condition_of_whatever_is_asked() -> None:
         assert asked.must[0] == MINE
         assert asked.should is None
 
-    own = corpus(TENANT).must
-    assert isinstance(own, list)
-    assert own[0] == MINE
+        own = corpus(Scope(TENANT, frozenset(), tree)).must
+        assert isinstance(own, list)
+        assert own[0] == MINE
 
 
 def test_metadata_never_reaches_a_field_of_quarrys_own() -> None:
