@@ -9,7 +9,7 @@ _UNSPACED = (
     "\u3001-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana, Han
     "\uff01-\uff9f"  # fullwidth signs, halfwidth kana
 )
-_BREAK_IN_A_RUN = re.compile(rf"(?<=[{_UNSPACED}])[ \t]*\n[ \t\u3000]*(?=[{_UNSPACED}])")
+_BREAK_IN_A_RUN = re.compile(rf"(?<=[{_UNSPACED}])[^\S\n]*\n[^\S\n]*(?=[{_UNSPACED}])")
 
 
 def join_unspaced_lines(text: str) -> str:

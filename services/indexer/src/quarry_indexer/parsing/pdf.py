@@ -15,6 +15,7 @@ from quarry_indexer.parsing.document import PageSpan
 
 _HEADING = re.compile(r"^(#{1,6}) +(\S.*)$", re.MULTILINE)
 _WORDS = re.compile(r"[^\W_]+")
+_BULLETS = tuple("•◦▪●○■")
 _MAX_HEADING_LINES = 3
 _MAX_HEADING_CHARACTERS = 200
 
@@ -48,7 +49,7 @@ def _mark_headings(lines: list[str], levels: dict[str, str], unseen: Counter[str
     while at < len(lines):
         for taken in range(_MAX_HEADING_LINES, 0, -1):
             key = "".join(keys[at : at + taken])
-            if keys[at] and unseen[key] > 0:
+            if keys[at] and unseen[key] > 0 and not lines[at].lstrip().startswith(_BULLETS):
                 unseen[key] -= 1
                 heading = " ".join(line.strip() for line in lines[at : at + taken])
                 marked += ["", f"{levels[key]} {heading}", ""]

@@ -9,6 +9,7 @@ from quarry_indexer.domain.passage import embedded_text, join_unspaced_lines, ke
     [
         ("検索シス\nテムは正しい。", "検索システムは正しい。"),
         ("これは長い、\n  文です", "これは長い、文です"),
+        ("似てい\n\u00a0\u3000 ると考え", "似ていると考え"),
         ("一段落目。\n\n二段落目。", "一段落目。\n\n二段落目。"),
         ("設定は\nDebian の", "設定は\nDebian の"),
         ("ภาษา\nไทย", "ภาษาไทย"),

@@ -21,6 +21,7 @@ from quarry_indexer.parsing.errors import (
     ParseError,
 )
 from quarry_indexer.parsing.extract import extract, titled_document
+from quarry_indexer.parsing.pdf import assemble_pages
 
 Read = Callable[[bytes, str], ParsedDocument]
 
@@ -57,6 +58,14 @@ def test_each_page_of_a_pdf_is_found_at_its_offsets(read: Read) -> None:
         "Third über alles.",
     ]
     assert parsed.metadata["authors"] == "Ada"
+
+
+def test_a_bullet_of_a_pdf_is_no_heading() -> None:
+    text, _ = assemble_pages(
+        ["Risks\n• the publication of research\nmore"], "# Risks\n\n# the publication of research"
+    )
+
+    assert text == "# Risks\n\n• the publication of research\nmore"
 
 
 def test_a_page_without_text_keeps_its_number_free(read: Read) -> None:
