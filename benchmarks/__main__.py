@@ -1,0 +1,94 @@
+"""`make bench`: starts a platform of its own, measures it, prints tables, writes JSON, stops everything."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from benchmarks import ingest, search
+from benchmarks.report import Report, show, this_machine
+from benchmarks.sink import receiving
+from tests.platform import running_platform
+
+from quarry_common.errors import QuarryError
+
+PARTS = ("ingest", "search")
+LIMIT_SECONDS = 600
+
+
+def arguments(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", help="ingest, search; both by default")
+    parser.add_argument("--output", type=Path, default=Path("var/bench.json"), help="where the JSON goes")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default 3)")
+    parser.add_argument("--ingest-chunks", type=int, default=60, help="chunks of a round (default 60)")
+    parser.add_argument("--search-chunks", type=int, default=10_000, help="size of the index (default 10000)")
+    parser.add_argument("--search-seconds", type=int, default=5, help="seconds of a round (default 5)")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="default 1 8")
+    found = parser.parse_args(given)
+    if unknown := set(found.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return found
+
+
+def main() -> int:
+    options = arguments(sys.argv[1:])
+    parts = options.parts or PARTS
+    started, load_before = time.monotonic(), os.getloadavg()[0]
+
+    def tell(line: str) -> None:
+        print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
+
+    # As Ctrl-C does: whatever was started is stopped on the way out. The alarm ends a run that hangs.
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.default_int_handler)
+    signal.alarm(LIMIT_SECONDS)
+    with receiving() as sink:
+        settings = {
+            "TELEMETRY_ENABLED": "true",
+            "SAMPLING_RATE": "0.1",
+            "OTLP_ENDPOINT": sink.address,
+        }
+        if "search" in parts:
+            search.wrk(tell)
+        tell("starting a platform")
+        with running_platform(settings) as platform:
+            tell(f"the platform runs; load average {os.getloadavg()[0]:.1f}")
+            ingested = searched = None
+            if "ingest" in parts:
+                ingested = asyncio.run(ingest.measure(platform, options.rounds, options.ingest_chunks, tell))
+            if "search" in parts:
+                searched = asyncio.run(
+                    search.measure(
+                        platform,
+                        chunks=options.search_chunks,
+                        rounds=options.rounds,
+                        seconds=options.search_seconds,
+                        clients=options.clients,
+                        tell=tell,
+                    )
+                )
+            machine = this_machine(load_before)
+            tell("stopping the platform")
+        exported = sink.spans
+    shown = {name: value for name, value in settings.items() if name != "OTLP_ENDPOINT"}
+    report = Report(machine, time.monotonic() - started, shown, exported, ingested, searched)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    show(report)
+    print(f"All figures: {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except QuarryError as error:
+        sys.exit(f"Error: {error.data.detail}\n{error.data.advice}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped before the end; nothing was left running.")

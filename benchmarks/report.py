@@ -1,0 +1,106 @@
+"""What was measured, as tables and as JSON."""
+
+import os
+import platform as machine
+
+import msgspec
+from benchmarks.ingest import Ingest
+from benchmarks.search import GENERATOR, Search
+from rich.console import Console
+from rich.table import Table
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where and under which load it was measured."""
+
+    cores: int
+    processor: str
+    python: str
+    load_average_before: float
+    load_average_after: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything of one run."""
+
+    machine: Machine
+    seconds: float
+    settings: dict[str, str]
+    spans_exported: int
+    ingest: Ingest | None = None
+    search: Search | None = None
+
+
+def this_machine(load_before: float) -> Machine:
+    return Machine(
+        cores=len(os.sched_getaffinity(0)),
+        processor=machine.machine(),
+        python=machine.python_version(),
+        load_average_before=load_before,
+        load_average_after=os.getloadavg()[0],
+    )
+
+
+def show(report: Report) -> None:
+    console = Console(width=110)
+    if report.ingest is not None:
+        console.print(_ingest(report.ingest))
+        console.print(
+            _cpu(
+                "CPU milliseconds per chunk by process",
+                {each.name: each.cpu_ms_per_chunk for each in report.ingest.kinds},
+            )
+        )
+    if report.search is not None:
+        console.print(_search(report.search))
+        columns = {f"{each.clients} clients": each.cpu_ms_per_request for each in report.search.by_clients}
+        console.print(_cpu("CPU milliseconds per search by process", columns))
+        console.print(f"Embedding one query by itself: {report.search.bare_query_cpu_ms:.2f} ms CPU.")
+    at = report.machine
+    console.print(
+        f"{at.cores} cores, load average {at.load_average_before:.1f} before and "
+        f"{at.load_average_after:.1f} after; medians of all rounds; {report.spans_exported} spans exported; "
+        f"{report.seconds:.0f} s in all."
+    )
+
+
+def _ingest(found: Ingest) -> Table:
+    table = Table(
+        title=f"Ingest, chunks/s (bare embedder: batch {found.bare_batch_size}, {found.bare_threads} threads)"
+    )
+    for column in ("", "platform", "bare embedder", "ratio"):
+        table.add_column(column, justify="left" if not column else "right")
+    for each in found.kinds:
+        table.add_row(
+            each.name,
+            f"{each.platform_chunks_per_second:.1f}",
+            f"{each.bare_chunks_per_second:.1f}",
+            f"{each.ratio:.2f}",
+        )
+    return table
+
+
+def _search(found: Search) -> Table:
+    table = Table(title=f"Hybrid search, {found.chunks} chunks, {found.results_per_search:.1f} results each")
+    for column in ("clients", "requests/s", "p50 ms", "p99 ms", "CPU ms of the platform"):
+        table.add_column(column, justify="right")
+    for each in found.by_clients:
+        used = sum(value for name, value in each.cpu_ms_per_request.items() if name != GENERATOR)
+        table.add_row(
+            str(each.clients),
+            f"{each.requests_per_second:.1f}",
+            f"{each.p50_ms:.1f}",
+            f"{each.p99_ms:.1f}",
+            f"{used:.1f}",
+        )
+    return table
+
+
+def _cpu(title: str, columns: dict[str, dict[str, float]]) -> Table:
+    table = Table(title=title)
+    table.add_column("process")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name in next(iter(columns.values())):
+        table.add_row(name, *(f"{values[name]:.2f}" for values in columns.values()))
+    return table
