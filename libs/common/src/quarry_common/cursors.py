@@ -6,26 +6,34 @@ from uuid import UUID
 
 from quarry_common.errors import FieldError, ValidationError
 
-
-def encode(position: str) -> str:
-    """Return the cursor that goes on after `position`."""
-    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+_BETWEEN = ":"
 
 
-def decode(cursor: str) -> str:
-    """Return the position of a cursor. Raises `ValidationError` for one that was not made here."""
+def encode(of: str, position: str) -> str:
+    """Return the cursor that goes on after `position` in the list `of`, such as `documents`."""
+    return base64.urlsafe_b64encode(f"{of}{_BETWEEN}{position}".encode()).decode().rstrip("=")
+
+
+def decode(of: str, cursor: str) -> str:
+    """Return the position of a cursor. Raises `ValidationError` for one that the list `of` did not make."""
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise _invalid() from None
+    made_by, _, position = text.partition(_BETWEEN)
+    # Positions are names and ids: what cannot be shown, such as NUL, no database should be asked for.
+    if made_by != of or not position.isprintable():
+        raise _invalid()
+    return position
 
 
-def decode_id(cursor: str | None) -> UUID | None:
-    """Return the id in a cursor, or None without one."""
+def decode_id(of: str, cursor: str | None) -> UUID | None:
+    """Return the id in a cursor of the list `of`, or None without one."""
     if cursor is None:
         return None
     try:
-        return UUID(decode(cursor))
+        return UUID(decode(of, cursor))
     except ValueError:
         raise _invalid() from None
 

@@ -27,6 +27,8 @@ from quarry_common.postgres.pool import Connection, Database
 from quarry_tenants import domain, repository
 
 SERVICE = "tenants"
+_TENANTS, _KEYS = "tenants", "keys"
+"""The lists, as their cursors name them."""
 
 
 class Handlers:
@@ -69,10 +71,11 @@ class Handlers:
 
     async def list_tenants(self, request: ListTenants) -> TenantPage:
         """Return a page of all tenants; whether the caller may see them is the gateway's to say."""
-        limit, after = domain.check_limit(request.limit), cursors.decode_id(request.cursor) or UUID(int=0)
+        limit = domain.check_limit(request.limit)
+        after = cursors.decode_id(_TENANTS, request.cursor) or UUID(int=0)
         async with self._database.worker_transaction() as worker:
             found = await repository.tenants_after(worker, after, limit + 1)
-        more = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
+        more = cursors.encode(_TENANTS, str(found[limit - 1].id)) if len(found) > limit else None
         return TenantPage(found[:limit], more)
 
     async def create_key(self, request: CreateKey) -> CreatedKey:
@@ -103,12 +106,13 @@ class Handlers:
 
     async def list_keys(self, request: ListKeys) -> KeyPage:
         """Return a page of a tenant's keys, revoked ones too. Raises `NotFoundError`."""
-        limit, after = domain.check_limit(request.limit), cursors.decode_id(request.cursor) or UUID(int=0)
+        limit = domain.check_limit(request.limit)
+        after = cursors.decode_id(_KEYS, request.cursor) or UUID(int=0)
         async with self._database.tenant_transaction(request.tenant_id) as connection:
             if not await repository.has_tenant(connection, request.tenant_id):
                 raise NotFoundError("There is no such tenant.")
             found = await repository.keys_after(connection, request.tenant_id, after, limit + 1)
-        more = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
+        more = cursors.encode(_KEYS, str(found[limit - 1].id)) if len(found) > limit else None
         return KeyPage(found[:limit], more)
 
     async def revoke_key(self, request: RevokeKey) -> ApiKey:

@@ -21,6 +21,9 @@ from quarry_indexer.domain.errors import CollectionExistsError, CollectionMissin
 from quarry_indexer.handlers.documents import bounded
 from quarry_indexer.repository import collections, documents
 
+_COLLECTIONS = "collections"
+"""The list, as its cursors name it."""
+
 
 class Collections:
     """Answers what is asked of collections."""
@@ -48,13 +51,13 @@ class Collections:
     async def list(self, request: ListCollections) -> CollectionPage:
         """Return some collections by name."""
         limit = bounded(request.limit)
-        after = cursors.decode(request.cursor) if request.cursor else ""
+        after = cursors.decode(_COLLECTIONS, request.cursor) if request.cursor else ""
         async with self._database.tenant_transaction(request.tenant_id) as connection:
             await collections.create(connection, request.tenant_id, DEFAULT_COLLECTION, self._embedder_id)
             found = await collections.page(
                 connection, request.tenant_id, name=None, after=after, limit=limit + 1
             )
-        following = cursors.encode(found[limit - 1].name) if len(found) > limit else None
+        following = cursors.encode(_COLLECTIONS, found[limit - 1].name) if len(found) > limit else None
         return CollectionPage(found[:limit], following)
 
     async def delete(self, request: CollectionRef) -> CollectionDeleted:

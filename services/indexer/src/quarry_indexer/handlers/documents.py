@@ -26,6 +26,8 @@ from quarry_indexer import SERVICE
 from quarry_indexer.repository import documents, jobs
 
 MAX_LIMIT = 100
+_DOCUMENTS, _JOBS = "documents", "jobs"
+"""The lists, as their cursors name them."""
 
 
 def bounded(limit: int) -> int:
@@ -58,10 +60,10 @@ class Documents:
                 request.tenant_id,
                 collection=request.collection,
                 status=request.status,
-                before=cursors.decode_id(request.cursor),
+                before=cursors.decode_id(_DOCUMENTS, request.cursor),
                 limit=limit + 1,
             )
-        following = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
+        following = cursors.encode(_DOCUMENTS, str(found[limit - 1].id)) if len(found) > limit else None
         return DocumentPage(found[:limit], following)
 
     async def delete(self, request: DocumentRef) -> Deleted:
@@ -108,10 +110,10 @@ class Documents:
                 request.tenant_id,
                 state=request.state,
                 document_id=request.document_id,
-                before=cursors.decode_id(request.cursor),
+                before=cursors.decode_id(_JOBS, request.cursor),
                 limit=limit + 1,
             )
-        following = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
+        following = cursors.encode(_JOBS, str(found[limit - 1].id)) if len(found) > limit else None
         return JobPage(found[:limit], following)
 
 
