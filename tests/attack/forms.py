@@ -77,7 +77,7 @@ FORMS: dict[str, tuple[str, bytes, frozenset[int]]] = {
     "collection is a path": (TYPE, form(part('name="collection"', b"../other"), FILE), WRONG),
     "nested form": (
         TYPE,
-        form(part('name="metadata"', b"--in\r\n\r\nx\r\n--in--", "Content-Type: multipart/mixed; boundary=in")),
+        form(part('name="metadata"', b"--i\r\n\r\nx\r\n--i--", "Content-Type: multipart/mixed; boundary=i")),
         WRONG,
     ),
 }  # fmt: skip

@@ -83,7 +83,7 @@ async def test_a_cancelled_upload_leaves_nothing(store: BlobStore, folder: Path)
         await upload
 
     async with asyncio.timeout(5):
-        while files(folder):  # noqa: ASYNC110 - the file system tells nobody
+        while files(folder):
             await asyncio.sleep(0.01)
 
 

@@ -38,9 +38,9 @@ def visible(scope: Scope) -> models.Filter:
 def corpus(scope: Scope) -> models.Filter:
     """Return the filter of the points over which IDF is taken.
 
-    They are the tenant's own; of the collections that the search is limited to, when it is: how rare a word is
-    must not depend on what stands in another collection, least of all in one of another language. Whatever else
-    the filter says picks among them and does not change what a word is worth.
+    They are the tenant's own; of the collections that the search is limited to, when it is: how rare a word
+    is must not depend on what stands in another collection, least of all in one of another language. Whatever
+    else the filter says picks among them and does not change what a word is worth.
     """
     must: list[Condition] = [*tenant(scope.tenant_id), equals("active", 1)]
     limits = scope.filters.filters if isinstance(scope.filters, And) else (scope.filters,)
