@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from quarry_common.errors import QuarryError
@@ -40,6 +40,7 @@ class HttpServer:
             address=self._host,
             port=self.port,
             interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,  # whoever stands before it may speak HTTP/2 to the world
             websockets=False,
             log_enabled=False,
             backlog=BACKLOG,

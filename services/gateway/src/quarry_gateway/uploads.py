@@ -120,11 +120,11 @@ class FormReader:
                     self._parser.close()
         except ParserLimitReached as error:
             raise PayloadTooLargeError(f"The form cannot be read: {error}.") from None
-        except (MultipartError, UnicodeDecodeError) as error:
-            # The parser's own words about text tell of its inside.
-            text = isinstance(error, UnicodeDecodeError) or isinstance(error.__cause__, UnicodeDecodeError)
-            what = "a header of a part is not UTF-8" if text else error
-            raise MalformedError(f"The form cannot be read: {what}.") from None
+        except UnicodeDecodeError:
+            raise MalformedError("The form cannot be read: it is not UTF-8.") from None
+        except MultipartError as error:
+            # What follows the first argument is another exception, which tells of the parser's inside.
+            raise MalformedError(f"The form cannot be read: {error.args[0]}.") from None
         return self._events.popleft()
 
 

@@ -6,7 +6,8 @@ Good input takes one pass of msgspec. Only what that refuses is taken apart and 
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 from uuid import UUID
 
@@ -19,6 +20,7 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 INT64 = 1 << 63
 MAX_ERRORS = 100
 MAX_QUERY_FIELDS = 50
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUL_ESCAPE = b"\\u0000"
 _NAMES = {
     "str": "a string",
@@ -72,7 +74,10 @@ def check(raw: object, kind: type[StructT], *, texts: bool = False, rules: Rules
     if errors:
         named = {error.field for error in errors}
         refuse([*errors, *(error for error in rules(raw) if error.field not in named)])
-    return msgspec.convert(raw, kind, strict=not texts)
+    if texts:
+        types = {field.encode_name: _present(field.type) for field in msgspec.structs.fields(kind)}
+        raw = {name: msgspec.convert(value, types[name], strict=False) for name, value in raw.items()}
+    return msgspec.convert(raw, kind)
 
 
 def refuse(errors: list[FieldError]) -> None:
@@ -108,12 +113,9 @@ def decode_query(query_string: bytes, kind: type[StructT]) -> StructT:
 
 def path_uuid(value: str, name: str) -> UUID:
     """Return the id in a path. Raises `ValidationError` when it is none."""
-    try:
-        if len(value) != 36:
-            raise ValueError  # noqa: TRY301 - UUID() takes braces and missing dashes, too
-        return UUID(value)
-    except ValueError:
-        raise ValidationError("The id is not valid.", errors=[FieldError(name, "must be a UUID")]) from None
+    if not _UUID.fullmatch(value):  # UUID() takes braces, line breaks and digits of any script, too
+        raise ValidationError("The id is not valid.", errors=[FieldError(name, "must be a UUID")])
+    return UUID(value)
 
 
 def path_text(raw_path: bytes, prefix: str) -> str:
@@ -164,8 +166,19 @@ def _wrong_members(
             if field.required:
                 errors.append(FieldError(_below(path, name), "is missing"))
             continue
-        errors += _wrong_value(raw[name], field.type, _below(path, name), strict=strict)
+        wanted = field.type if strict else _present(field.type)
+        errors += _wrong_value(raw[name], wanted, _below(path, name), strict=strict)
     return errors
+
+
+def _present(kind: Any) -> Any:
+    """Return `kind` without None: what stands in a text is there, were it the word `null`."""
+    if get_origin(kind) is Annotated:
+        bare, *more = get_args(kind)
+        return Annotated[(_present(bare), *more)]
+    if get_origin(kind) not in {Union, UnionType}:
+        return kind
+    return Union[tuple(part for part in get_args(kind) if part is not NoneType)]  # noqa: UP007 - of a tuple
 
 
 def _wrong_value(value: object, kind: Any, path: str, *, strict: bool) -> list[FieldError]:
