@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from benchmarks import ingest, search
 from benchmarks.report import Report, show, this_machine
 from benchmarks.sink import receiving
-from tests.platform import running_platform
+from tests.platform import Platform, complaints, running_platform
 
 from quarry_common.errors import QuarryError
 
@@ -34,6 +34,24 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     if unknown := set(found.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     return found
+
+
+async def measure(
+    platform: Platform, parts: Sequence[str], options: argparse.Namespace, tell: Callable[[str], None]
+) -> tuple[ingest.Ingest | None, search.Search | None]:
+    ingested = searched = None
+    if "ingest" in parts:
+        ingested = await ingest.measure(platform, options.rounds, options.ingest_chunks, tell)
+    if "search" in parts:
+        searched = await search.measure(
+            platform,
+            chunks=options.search_chunks,
+            rounds=options.rounds,
+            seconds=options.search_seconds,
+            clients=options.clients,
+            tell=tell,
+        )
+    return ingested, searched
 
 
 def main() -> int:
@@ -59,20 +77,11 @@ def main() -> int:
         tell("starting a platform")
         with running_platform(settings) as platform:
             tell(f"the platform runs; load average {os.getloadavg()[0]:.1f}")
-            ingested = searched = None
-            if "ingest" in parts:
-                ingested = asyncio.run(ingest.measure(platform, options.rounds, options.ingest_chunks, tell))
-            if "search" in parts:
-                searched = asyncio.run(
-                    search.measure(
-                        platform,
-                        chunks=options.search_chunks,
-                        rounds=options.rounds,
-                        seconds=options.search_seconds,
-                        clients=options.clients,
-                        tell=tell,
-                    )
-                )
+            try:
+                ingested, searched = asyncio.run(measure(platform, parts, options, tell))
+            except Exception:
+                print(complaints(platform.layout), file=sys.stderr)
+                raise
             machine = this_machine(load_before)
             tell("stopping the platform")
         exported = sink.spans
