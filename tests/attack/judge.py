@@ -41,7 +41,7 @@ def faults(answer: Answer, statuses: Collection[int] = REFUSALS, *, secrets: Col
         return f"says nothing: {said!r}"
     if not problem["request_id"] or problem["request_id"] != answer.headers.get("x-request-id"):
         return f"request id {problem['request_id']!r}, header {answer.headers.get('x-request-id')!r}"
-    if answer.status == 422 and not problem["errors"]:
+    if problem["code"] == "validation_failed" and not problem["errors"]:
         return f"names no field: {said!r}"
     return _leak(answer, secrets)
 

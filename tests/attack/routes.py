@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 
 from quarry_gateway.openapi import describe

@@ -29,6 +29,7 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
     "slug": Slug,
     "code": Annotated[str, Meta(max_length=100)],
 }
+HEADER_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}
 SECURITY: Final[list[dict[str, list[str]]]] = [{"apiKey": []}, {"bearer": []}]
 SECURITY_SCHEMES: Final = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key, `qk_live_…`."},
@@ -120,7 +121,7 @@ def _describe(
     ]
     parameters += _query_parameters(operation, components)
     parameters += [
-        {"name": name, "in": "header", "description": text, "schema": {"type": "string", "maxLength": 255}}
+        {"name": name, "in": "header", "description": text, "schema": HEADER_TEXT}
         for name, text in operation.request_headers.items()
     ]
     found: Json = {
@@ -184,7 +185,7 @@ def _request_body(operation: Operation, schemas: Json) -> Json:
 
 def _form(kind: type[msgspec.Struct]) -> Json:
     fields = {
-        name: schema if name in JSON_FIELDS else _without_null(schema)
+        name: _form_field(schema)
         for name, schema in _schema_of(kind)["properties"].items()
         if name != "content"
     }
@@ -202,8 +203,16 @@ def _form(kind: type[msgspec.Struct]) -> Json:
     }
 
 
+def _form_field(schema: Json) -> Json:
+    """Return the schema of a part of a form; it is left out when there is no value."""
+    bare = _without_null(schema)
+    if bare.get("type") != "array":
+        return bare
+    # OpenAPI takes a list in a form for one part per item; here it is one part that holds the list as JSON.
+    return {"type": "string", "contentMediaType": "application/json", "contentSchema": bare}
+
+
 def _without_null(schema: Json) -> Json:
-    """Return the schema of a field of text, which is left out when there is none."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     rest = {name: value for name, value in schema.items() if name not in {"anyOf", "default"}}
     return {**kinds[0], **rest} if len(kinds) == 1 else schema

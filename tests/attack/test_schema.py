@@ -1,0 +1,49 @@
+"""The API keeps to its own description, whatever schemathesis makes of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.attack.conftest import Attacker
+from tests.platform import Platform
+
+ROOT = Path(__file__).parents[2]
+SEED = "20260131"
+SHORT_SECONDS = 110
+FULL_SECONDS = 1800
+
+
+def run(platform: Platform, attacker: Attacker, folder: Path, *options: str, seconds: int) -> None:
+    """Run schemathesis against the platform; what it finds fails the test."""
+    # Its own check of acceptance knows nothing of rules between fields; schema_checks has one that does.
+    command = (
+        sys.executable, "-m", "schemathesis.cli", "run", f"{platform.url}/openapi.json",
+        "--header", f"X-API-Key: {attacker.operator_key}", "--header", f"X-Tenant: {attacker.own.slug}",
+        "--exclude-checks", "positive_data_acceptance", "--seed", SEED, "--generation-database", "none",
+        "--request-timeout", "30", "--workers", "1", "--no-color", *options,
+    )  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.attack.schema_checks"},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
+
+
+@pytest.mark.timeout(SHORT_SECONDS + 10)
+def test_the_api_keeps_to_its_description(platform: Platform, attacker: Attacker, tmp_path: Path) -> None:
+    run(platform, attacker, tmp_path, "--max-examples", "10", seconds=SHORT_SECONDS)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(FULL_SECONDS + 10)
+def test_the_api_keeps_to_its_description_for_long(
+    platform: Platform, attacker: Attacker, tmp_path: Path
+) -> None:
+    run(platform, attacker, tmp_path, "--max-examples", "300", seconds=FULL_SECONDS)
