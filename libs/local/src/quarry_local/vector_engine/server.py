@@ -10,7 +10,6 @@ import msgspec
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
-from quarry_common import garbage
 from quarry_local.vector_engine.application import Application
 from quarry_local.vector_engine.errors import StartError
 from quarry_local.vector_engine.store import Store, owned
@@ -44,7 +43,6 @@ async def serve(root: Path, listen: Listen) -> None:
         _check_port(listen)
         store = Store(root)
         store.open()
-        garbage.settle()
         try:
             await _run(store, listen, stop)
         finally:
