@@ -95,9 +95,9 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
         yield Victim(tenant, ids, secret)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 async def unharmed(platform: Platform, attacker: Attacker) -> AsyncIterator[None]:
-    """After everything the platform is well: the same processes, ready, healthy, and not much larger."""
+    """After each module the platform is well: the same processes, ready, healthy, and not much larger."""
     await attacker.own.put("before", "A walrus on the ice.")
     before = {name: platform.process(name) for name in SERVICES}
     sizes = {name: process.memory_info().rss for name, process in before.items()}
