@@ -38,6 +38,9 @@ UNREADABLE_JSON = {
     "leading zero": b'{"a": 007}',
     "hexadecimal": b'{"a": 0x10}',
     "plus sign": b'{"a": +1}',
+    "number of 100,000 digits": b'{"nobody_knows": ' + b"1" * 100_000 + b"}",
+    "fraction of 100,000 digits": b'{"nobody_knows": 0.' + b"1" * 100_000 + b"}",
+    "exponent of 1000 digits": b'{"nobody_knows": 1e' + b"9" * 1000 + b"}",
     "1e400": b'{"nobody_knows": 1e400}',
     "raw control character": b'{"a": "\x01"}',
     "raw NUL": b'{"a": "\x00"}',
@@ -152,3 +155,37 @@ def all_wrong(route: Route) -> tuple[set[str], bytes]:
     # No field of the API may be such an object: of lists of lists, with an empty name.
     body = {name: {"": [[None]]} for name in [*route.body["properties"], "nobody_knows"]}
     return set(body), json.dumps(body).encode()
+
+
+MANY = 1_000_000
+
+
+def _filters(filters: bytes) -> tuple[str, bytes]:
+    return "/api/search", b'{"query": "a", "filters": ' + filters + b"}"
+
+
+def _document(members: bytes) -> tuple[str, bytes]:
+    return "/api/documents", b'{"title": "a", ' + members + b"}"
+
+
+def _names(value: object, count: int = MANY, name: str = "n") -> bytes:
+    return json.dumps({f"{name}{i}": value for i in range(count)}).encode()
+
+
+GREAT: dict[str, tuple[str, bytes]] = {
+    "tags, each wrong": _document(b'"tags": [' + b"0," * MANY + b"0]"),
+    "tags, too many": _document(b'"tags": [' + b'"a",' * MANY + b'"a"]'),
+    "tags with NUL": _document(b'"tags": [' + b'"\\u0000",' * MANY + b"0]"),
+    "metadata, many names": _document(b'"metadata": ' + _names(1)),
+    "metadata, each wrong": _document(b'"metadata": ' + _names({})),
+    "metadata, one great list": _document(b'"metadata": {"a": [' + b"0," * MANY + b"0]}"),
+    "unknown fields": _document(_names(1)[1:-1]),
+    "scopes": ("/api/keys", b'{"name": "a", "scopes": [' + b'"search",' * MANY + b'"search"]}'),
+    "filter, many values": _filters(b'{"doc_type": [' + b'"a",' * MANY + b"0]}"),
+    "filter, empty ones": _filters(b'{"or": [' + b"{}," * MANY + b"{}]}"),
+    "filter, each wrong": _filters(b'{"or": [' + b"0," * MANY + b"0]}"),
+    "filter, all tags": _filters(b'{"tags": {"all": [' + b'"a",' * MANY + b"0]}}"),
+    "filter, unknown names": _filters(_names(1)),
+    "filter, long names": _filters(_names(1, 1000, "n" * 10_000)),
+}
+"""By what there is a million of: a route and a body."""

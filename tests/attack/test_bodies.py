@@ -3,11 +3,13 @@
 import json
 
 import pytest
-from tests.attack.bodies import CONTENT_TYPES, GENERIC, Bad, all_wrong, wrong_fields
+from tests.attack.bodies import CONTENT_TYPES, GENERIC, GREAT, Bad, all_wrong, wrong_fields
 from tests.attack.conftest import Attacker, Victim
 from tests.attack.judge import faults, fields
 from tests.attack.routes import WITH_BODY, Route
+from tests.platform import Platform
 
+MOST_CPU_SECONDS = 2.5
 each_route = pytest.mark.parametrize("route", WITH_BODY, ids=str)
 
 
@@ -51,6 +53,21 @@ async def test_a_field_of_the_wrong_type_is_named(route: Route, attacker: Attack
             wrong[field, name] = found
 
     assert not wrong
+
+
+@pytest.mark.parametrize(("path", "body"), GREAT.values(), ids=GREAT)
+async def test_a_million_of_anything_keeps_nobody_waiting(
+    path: str, body: bytes, attacker: Attacker, platform: Platform
+) -> None:
+    gateway = platform.process("gateway")
+    before = gateway.cpu_times()
+
+    answer = await attacker.send("POST", path, body, {"content-type": "application/json"})
+
+    after = gateway.cpu_times()
+    assert not faults(answer, {422})
+    # Of the processor, not of the clock: the machine may have other things to do.
+    assert after.user + after.system - before.user - before.system < MOST_CPU_SECONDS
 
 
 @each_route

@@ -6,6 +6,7 @@ Good input takes one pass of msgspec. Only what that refuses is taken apart and 
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -19,9 +20,13 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 INT64 = 1 << 63
 MAX_ERRORS = 100
+MAX_LOOKED_AT = 10_000
+"""Items of a list that are looked at one by one; of a longer one the first error is told."""
 MAX_QUERY_FIELDS = 50
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUL_ESCAPE = b"\\u0000"
+_NUL = re.compile(rb"(\\+)u0000")
+"""The escape, with the backslashes before it: an even number of them is text that only looks like it."""
 _NAMES = {
     "str": "a string",
     "int": "an integer",
@@ -69,11 +74,13 @@ def check(raw: object, kind: type[StructT], *, texts: bool = False, rules: Rules
     """
     if not isinstance(raw, Mapping):
         raise ValidationError("The body must be a JSON object.", errors=[FieldError("", "must be an object")])
-    errors = list(_wrong_text(raw, ""))
-    errors += _wrong_members(raw, kind, "", strict=not texts)
+    # What is wrong everywhere in a large body is not worth more than the first errors.
+    errors = list(islice(_wrong_members(raw, kind, "", strict=not texts), MAX_ERRORS + 1))
+    errors += _wrong_text({name: raw[name] for name in kind.__struct_encode_fields__ if name in raw})
     if errors:
         named = {error.field for error in errors}
-        refuse([*errors, *(error for error in rules(raw) if error.field not in named)])
+        more = (error for error in rules(raw) if error.field not in named)
+        refuse([*errors, *islice(more, MAX_ERRORS)])
     if texts:
         types = {field.encode_name: _present(field.type) for field in msgspec.structs.fields(kind)}
         raw = {name: msgspec.convert(value, types[name], strict=False) for name, value in raw.items()}
@@ -86,6 +93,8 @@ def refuse(errors: list[FieldError]) -> None:
         return
     count = len(errors)
     detail = "1 field is wrong." if count == 1 else f"{count} fields are wrong."
+    if count > MAX_ERRORS:
+        detail = f"More than {MAX_ERRORS} fields are wrong; these are the first."
     raise ValidationError(detail, errors=errors[:MAX_ERRORS])
 
 
@@ -138,37 +147,28 @@ def _raw(body: bytes) -> object:
         raise MalformedError(f"The body is not JSON: {error}.") from None
 
 
-def _wrong_text(value: object, path: str) -> Iterator[FieldError]:
-    if isinstance(value, str):
-        if "\0" in value:
-            yield FieldError(path, "must not hold the character U+0000")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if "\0" in key:
-                yield FieldError(path, "must not hold the character U+0000 in a name")
-            yield from _wrong_text(item, _below(path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _wrong_text(item, f"{path}[{index}]")
+def _wrong_text(members: Mapping[str, object]) -> Iterator[FieldError]:
+    """Yield the members with U+0000 in a text or a name of theirs, however deep it is."""
+    for name, value in members.items():
+        # Written anew, since going through a large value piece by piece would keep everybody waiting.
+        escapes = _NUL.findall(msgspec.json.encode(value))
+        if any(len(escape) % 2 for escape in escapes):
+            yield FieldError(name, "must not hold the character U+0000")
 
 
 def _wrong_members(
     raw: Mapping[str, object], kind: type[msgspec.Struct], path: str, *, strict: bool
-) -> list[FieldError]:
+) -> Iterator[FieldError]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    errors = [
-        FieldError(_below(path, name), f"is not known; known are {', '.join(fields)}")
-        for name in raw
-        if name not in fields
-    ]
     for name, field in fields.items():
-        if name not in raw:
-            if field.required:
-                errors.append(FieldError(_below(path, name), "is missing"))
-            continue
-        wanted = field.type if strict else _present(field.type)
-        errors += _wrong_value(raw[name], wanted, _below(path, name), strict=strict)
-    return errors
+        if name in raw:
+            wanted = field.type if strict else _present(field.type)
+            yield from _wrong_value(raw[name], wanted, _below(path, name), strict=strict)
+        elif field.required:
+            yield FieldError(_below(path, name), "is missing")
+    for name in raw:
+        if name not in fields:
+            yield FieldError(_below(path, name), f"is not known; known are {', '.join(fields)}")
 
 
 def _present(kind: Any) -> Any:
@@ -181,25 +181,36 @@ def _present(kind: Any) -> Any:
     return Union[tuple(part for part in get_args(kind) if part is not NoneType)]  # noqa: UP007 - of a tuple
 
 
-def _wrong_value(value: object, kind: Any, path: str, *, strict: bool) -> list[FieldError]:
+def _wrong_value(value: object, kind: Any, path: str, *, strict: bool) -> Iterator[FieldError]:
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    if isinstance(value, list) and get_origin(bare) is list:
-        (item_kind,) = get_args(bare)
-        each = [
-            error
-            for index, item in enumerate(value)
-            for error in _wrong_value(item, item_kind, f"{path}[{index}]", strict=strict)
-        ]
-        if each:
-            return each
     if isinstance(value, Mapping) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
-        return _wrong_members(value, bare, path, strict=strict)
+        yield from _wrong_members(value, bare, path, strict=strict)
+        return
+    text, where = _complaint(value, kind, strict=strict)
+    if not text:
+        return
+    if isinstance(value, list) and get_origin(bare) is list and len(value) <= MAX_LOOKED_AT:
+        (item_kind,) = get_args(bare)
+        each = (
+            _wrong_value(item, item_kind, f"{path}[{index}]", strict=strict)
+            for index, item in enumerate(value)
+        )
+        first = next(errors := chain.from_iterable(each), None)
+        if first is not None:
+            yield first
+            yield from errors
+            return
+    yield FieldError(path + where, _sentence(text, bare))
+
+
+def _complaint(value: object, kind: Any, *, strict: bool) -> tuple[str, str]:
+    """Return what msgspec says of `value`, and of which place in it; nothing when it is of its kind."""
     try:
         msgspec.convert(value, kind, strict=strict)
     except (msgspec.ValidationError, OverflowError) as error:
         text, _, where = str(error).partition(" - at `$")
-        return [FieldError(path + where.rstrip("`").replace("[...]", ""), _sentence(text, bare))]
-    return []
+        return text, where.rstrip("`").replace("[...]", "")
+    return "", ""
 
 
 def _sentence(text: str, kind: object) -> str:
@@ -253,12 +264,14 @@ def wrong_metadata(metadata: Mapping[str, object], path: str = "metadata") -> It
     """Yield what is wrong with a document's metadata beyond its types: counts, lengths and number ranges."""
     if len(metadata) > 100:
         yield FieldError(path, "must have at most 100 names")
+        return
     for name, value in metadata.items():
         if not 1 <= len(name) <= 100:
             yield FieldError(_below(path, name), "must have a name of 1 to 100 characters")
         items = value if isinstance(value, list) else [value]
         if len(items) > 1000:
             yield FieldError(_below(path, name), "must have at most 1000 values")
+            continue
         for item in items:
             if isinstance(item, str) and len(item) > 10_000:
                 yield FieldError(_below(path, name), "must be at most 10000 characters long")

@@ -1,3 +1,4 @@
+import time
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from msgspec import Meta
 from quarry_common.errors import MalformedError, QuarryError, ValidationError
 from quarry_gateway.acceptance import DocumentForm
 from quarry_gateway.validation import (
+    MAX_ERRORS,
     check,
     decode_json,
     decode_query,
@@ -73,12 +75,24 @@ def test_a_missing_field_and_a_list_that_is_too_long_are_told() -> None:
 
 
 def test_a_nul_is_refused_wherever_it_stands() -> None:
-    body = b'{"title":"a","metadata":{"x":["\\u0000"],"y\\u0000":1}}'
+    body = b'{"title":"\\\\\\u0000","tags":["\\\\u0000"],"metadata":{"x":["\\u0000"],"y\\u0000":1}}'
 
     with pytest.raises(ValidationError) as caught:
         decode_json(body, DocumentForm)
 
-    assert {error.field for error in caught.value.data.errors} == {"metadata.x[0]", "metadata"}
+    assert {error.field for error in caught.value.data.errors} == {"title", "metadata"}
+
+
+def test_what_is_wrong_everywhere_costs_no_more_than_the_first_errors() -> None:
+    body = msgspec.json.encode({"tags": [0] * 300_000, **{f"unknown{i}": 1 for i in range(300_000)}})
+    began = time.process_time()
+
+    with pytest.raises(ValidationError) as caught:
+        decode_json(body, DocumentForm)
+
+    assert time.process_time() - began < 1
+    assert len(caught.value.data.errors) == MAX_ERRORS
+    assert caught.value.data.detail.startswith("More than 100 fields")
 
 
 def test_a_backslash_before_u0000_is_text() -> None:

@@ -13,6 +13,7 @@ vector index's own form there.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -25,6 +26,10 @@ from quarry_common.errors import FieldError, ValidationError
 MAX_DEPTH: Final = 8
 MAX_CONDITIONS: Final = 200
 MAX_VALUES: Final = 1000
+MAX_NESTED: Final = 1000
+"""Filters within a filter, those that say nothing too."""
+MAX_ERRORS: Final = 100
+MAX_SHOWN: Final = 100
 MIN_INTEGER: Final = -(1 << 63)
 MAX_INTEGER: Final = (1 << 63) - 1
 
@@ -100,32 +105,54 @@ Filter = AnyOf | Range | Exists | And | Or | Not
 def parse(raw: Mapping[str, Any], path: str = "filters") -> Filter:
     """Return the tree of the JSON filter `raw`.
 
-    Raises `ValidationError` that names every wrong member by its dotted path below `path`.
+    Raises `ValidationError` that names every wrong member by its dotted path below `path`; of a filter that
+    is too large or wrong everywhere, those that were found first.
     """
-    parser = _Parser()
-    tree = parser.tree(raw, path, depth=1)
-    if parser.conditions > MAX_CONDITIONS:
-        parser.wrong(path, f"has {parser.conditions} conditions; at most {MAX_CONDITIONS} are allowed")
+    parser = _Parser(path)
+    tree: Filter = And(())
+    with suppress(_EnoughError):
+        tree = parser.tree(raw, path, depth=1)
     if parser.errors:
         raise ValidationError("The filter is not valid.", errors=parser.errors)
     return tree
 
 
+class _EnoughError(Exception):
+    """There is no use in reading on: what is wrong has been told."""
+
+
 class _Parser:
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
         self.errors: list[FieldError] = []
-        self.conditions = 0
+        self._path = path
+        self._conditions = 0
+        self._nested = 0
 
     def wrong(self, path: str, message: str) -> Filter:
         self.errors.append(FieldError(path, message))
+        if len(self.errors) >= MAX_ERRORS:
+            raise _EnoughError
         return And(())
+
+    def count_condition(self) -> None:
+        self._conditions += 1
+        if self._conditions > MAX_CONDITIONS:
+            self.wrong(self._path, f"may have at most {MAX_CONDITIONS} conditions")
+            raise _EnoughError
+
+    def count_nested(self) -> None:
+        self._nested += 1
+        if self._nested > MAX_NESTED:
+            self.wrong(self._path, f"may hold at most {MAX_NESTED} filters")
+            raise _EnoughError
 
     def tree(self, raw: object, path: str, depth: int) -> Filter:
         if not isinstance(raw, Mapping):
             return self.wrong(path, 'must be an object, such as {"doc_type": "pdf"}')
         if depth > MAX_DEPTH:
             return self.wrong(path, f"is nested more than {MAX_DEPTH} deep")
-        parts = [self.member(key, value, f"{path}.{key}", depth) for key, value in raw.items()]
+        self.count_nested()
+        parts = [self.member(key, value, _below(path, key), depth) for key, value in raw.items()]
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def member(self, key: str, value: object, path: str, depth: int) -> Filter:
@@ -155,7 +182,9 @@ class _Parser:
             return self.wrong(
                 path, 'must be an object of names and conditions, such as {"year": {"gte": 2020}}'
             )
-        parts = [self.condition(Field.METADATA, item, f"{path}.{name}", name) for name, item in value.items()]
+        parts = [
+            self.condition(Field.METADATA, item, _below(path, name), name) for name, item in value.items()
+        ]
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def tags(self, value: object, path: str) -> Filter:
@@ -163,7 +192,7 @@ class _Parser:
             return self.any_of(Field.TAGS, value, path)
         parts: list[Filter] = []
         for key, item in value.items():
-            inner = f"{path}.{key}"
+            inner = _below(path, key)
             match key:
                 case "any":
                     parts.append(self.any_of(Field.TAGS, item, inner))
@@ -186,7 +215,9 @@ class _Parser:
             return self.any_of(field, value, path, name)
         bounds = {key: value[key] for key in ("gt", "gte", "lt", "lte") if key in value}
         parts = [
-            self.operator(field, key, value[key], f"{path}.{key}", name) for key in value if key not in bounds
+            self.operator(field, key, value[key], _below(path, key), name)
+            for key in value
+            if key not in bounds
         ]
         if bounds:
             parts.append(self.bounds(field, bounds, path, name))
@@ -201,7 +232,7 @@ class _Parser:
             case "exists":
                 if not isinstance(value, bool):
                     return self.wrong(path, "must be true or false")
-                self.conditions += 1
+                self.count_condition()
                 return Exists(field, name) if value else Not(Exists(field, name))
             case _:
                 return self.wrong(path, "is not known; known are eq, ne, in, nin, gt, gte, lt, lte, exists")
@@ -210,7 +241,7 @@ class _Parser:
         values = value if isinstance(value, list) else [value]
         if not values or len(values) > MAX_VALUES:
             return self.wrong(path, f"must hold 1 to {MAX_VALUES} values")
-        self.conditions += 1
+        self.count_condition()
         checked = tuple(self.scalar(field, item, path) for item in values)
         if field in DATES:
             moments = [self.moment(item, path) for item in checked]
@@ -241,7 +272,7 @@ class _Parser:
         return value
 
     def bounds(self, field: Field, bounds: Mapping[str, object], path: str, name: str) -> Filter:
-        self.conditions += 1
+        self.count_condition()
         if field not in DATES and field is not Field.METADATA:
             return self.wrong(path, "cannot be compared; use eq, ne, in, nin or exists")
         checked = {key: self.bound(field, value, f"{path}.{key}") for key, value in bounds.items()}
@@ -267,3 +298,7 @@ class _Parser:
         except (ValueError, OverflowError):
             self.wrong(path, "must be a time in ISO 8601, such as 2026-01-31T12:00:00Z")
             return datetime.now(UTC)
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name if len(name) <= MAX_SHOWN else name[:MAX_SHOWN] + '…'}"
