@@ -95,9 +95,14 @@ async def test_an_endless_body_is_refused_at_the_limit(attacker: Attacker, platf
         while True:
             yield b"10000\r\n" + b" " * 0x10000 + b"\r\n"
 
-    answer = await attacker.host.send(endless())
+    try:
+        answer = await attacker.host.send(endless())
+    except NoAnswerError:
+        # A connection that is closed on a client still sending may be reset before the answer is read.
+        answer = None
 
-    assert not faults(answer, {413})
+    assert answer is None or not faults(answer, {413})
+    assert (await attacker.own.http.get("/api/health")).status_code == 200
 
 
 async def test_who_expects_to_be_asked_is_refused_without_sending(attacker: Attacker) -> None:
