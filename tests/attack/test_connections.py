@@ -8,11 +8,13 @@ import pytest
 from tests.attack.addresses import NO_HTTP
 from tests.attack.conftest import Attacker, Victim
 from tests.attack.judge import bare, faults
-from tests.attack.wire import Headers, Host, NoAnswerError, connected, read_answer, request
+from tests.attack.wire import Answer, Headers, Host, NoAnswerError, connected, read_answer, request
 from tests.platform import Platform, until
 
 SEARCH = "/api/search"
 QUERY = json.dumps({"query": "walrus"}).encode()
+MOST_BUFFERED_BYTES = 700 << 20
+"""Bodies that are read (256 MiB), and what is made of the one that is being looked at."""
 JSON_TYPE = {"content-type": "application/json"}
 CHUNKED = {**JSON_TYPE, "transfer-encoding": "chunked"}
 
@@ -145,6 +147,30 @@ async def test_clients_that_go_in_the_middle_leave_nothing(
         return blobs() == before
 
     await until(gone, 10, "no upload is left")
+
+
+async def test_many_large_bodies_at_once_are_bounded(attacker: Attacker, platform: Platform) -> None:
+    gateway = platform.process("gateway")
+    before = gateway.memory_info().rss
+    body = json.dumps({"query": "walrus", "filters": {"doc_type": ["x" * (15 << 20)]}}).encode()
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, gateway.memory_info().rss)
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    answers = await asyncio.gather(
+        *(attacker.send("POST", SEARCH, body, JSON_TYPE) for _ in range(24)), return_exceptions=True
+    )
+    watching.cancel()
+
+    told = [answer for answer in answers if isinstance(answer, Answer)]
+    assert told
+    assert not [found for answer in told if (found := faults(answer, {413, 422, 503}))]
+    assert most - before < MOST_BUFFERED_BYTES
 
 
 async def test_silent_connections_keep_nobody_out(attacker: Attacker) -> None:
