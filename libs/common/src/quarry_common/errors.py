@@ -124,6 +124,31 @@ class ConflictError(QuarryError):
     advice = "Read the present state and decide again."
 
 
+class PreconditionFailedError(QuarryError):
+    """What the caller made the change depend on is not true (any more)."""
+
+    code = "precondition_failed"
+    status = 412
+    title = "The condition of the request is not met"
+    advice = "Read the document again, take its present ETag and decide again."
+
+
+class IdempotencyKeyReusedError(ValidationError):
+    """The same key came with another request."""
+
+    code = "idempotency_key_reused"
+    title = "The idempotency key was used for another request"
+    advice = "Use a new Idempotency-Key for each different request."
+
+
+class IdempotencyKeyInFlightError(ConflictError):
+    """The first request under this key is still being worked on."""
+
+    code = "idempotency_key_in_flight"
+    title = "The first request with this idempotency key is not finished"
+    advice = "Send it again after the time in `Retry-After`; the answer will be that of the first."
+
+
 class QuotaExceededError(QuarryError):
     """A counted limit of the tenant has been reached; `detail` names the quota."""
 

@@ -100,6 +100,7 @@ class CreateTenant(msgspec.Struct, frozen=True):
 
     slug: Slug
     name: Name
+    idempotency_key: str | None = None
 
 
 class ListTenants(msgspec.Struct, frozen=True):
@@ -126,6 +127,7 @@ class CreateKey(msgspec.Struct, frozen=True):
     label: KeyLabel = KeyLabel.LIVE
     metadata: dict[str, str] = {}
     expires_at: datetime | None = None
+    idempotency_key: str | None = None
 
 
 class ListKeys(msgspec.Struct, frozen=True):
