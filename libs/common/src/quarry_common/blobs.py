@@ -6,11 +6,12 @@ by an error or by cancellation, leaves nothing behind.
 
 import asyncio
 import hashlib
+import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -20,6 +21,9 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from quarry_common.errors import NotFoundError, PayloadTooLargeError, UnavailableError
 from quarry_common.settings import BlobSettings, SettingsError
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 PART_BYTES: Final = 8 << 20
 """S3 refuses parts below 5 MiB; two of these are held at most for one upload."""
@@ -48,8 +52,10 @@ class BlobEntry(msgspec.Struct, frozen=True):
 class BlobStore:
     """Puts, gets, lists and deletes blobs by their path, such as `tenants/<id>/uploads/<uuid>`."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        """Wrap `store`; `folder` is where a local one keeps its files."""
         self._store = store
+        self._folder = folder
 
     async def put_stream(self, path: str, chunks: AsyncIterable[bytes], *, max_bytes: int) -> Stored:
         """Write `chunks` to `path` and return size and digest.
@@ -79,6 +85,39 @@ class BlobStore:
         with _failures(path):
             found = await obstore.get_async(self._store, path)
             return bytes(await found.bytes_async()).decode()
+
+    async def open(self, path: str) -> tuple[int, AsyncIterator[bytes]]:
+        """Return the size of the blob at `path` in bytes, and its pieces.
+
+        Raises `NotFoundError` or `UnavailableError`, the latter also while the pieces are read.
+        """
+        with _failures(path):
+            found = await obstore.get_async(self._store, path)
+        return found.meta["size"], _pieces(path, found)
+
+    async def get_range(self, path: str, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to before `end`. Raises `NotFoundError` or `UnavailableError`."""
+        if start >= end:
+            return b""
+        with _failures(path):
+            return bytes(await obstore.get_range_async(self._store, path, start=start, end=end))
+
+    @asynccontextmanager
+    async def local_copy(self, path: str) -> AsyncIterator[Path]:
+        """Yield a file with the blob's bytes, to be read only: the store's own file where that is local.
+
+        Raises `NotFoundError` or `UnavailableError`.
+        """
+        if self._folder is not None:
+            own = self._folder / path
+            if not await asyncio.to_thread(own.is_file):
+                raise NotFoundError(f"There is no blob at {path}.")
+            yield own
+            return
+        with tempfile.TemporaryDirectory(prefix="quarry-") as folder:
+            copy = Path(folder) / "file"
+            await self.fetch(path, copy)
+            yield copy
 
     async def fetch(self, path: str, destination: Path) -> int:
         """Copy the blob at `path` into the file `destination`; return its size in bytes.
@@ -160,12 +199,18 @@ def open_store(settings: BlobSettings) -> BlobStore:
     if url.scheme == "file":
         folder = Path(unquote(url.path)).expanduser()
         try:
-            return BlobStore(LocalStore(prefix=folder.absolute(), mkdir=True))
+            return BlobStore(LocalStore(prefix=folder.absolute(), mkdir=True), folder.absolute())
         except (OSError, StoreError) as error:
             raise SettingsError(f"BLOB_URL: the folder {folder} cannot be used") from error
     if url.scheme == "s3" and url.netloc:
         return BlobStore(S3Store(bucket=url.netloc, prefix=url.path.strip("/") or None))
     raise SettingsError(f"BLOB_URL: must be file:PATH or s3://BUCKET/PREFIX (it is {settings.blob_url!r})")
+
+
+async def _pieces(path: str, found: "GetResult") -> AsyncIterator[bytes]:
+    with _failures(path):
+        async for piece in found.stream(min_chunk_size=MIB):
+            yield bytes(piece)
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from quarry_common.contracts.streams import CONSUMERS, STREAMS
 from quarry_common.embedding.load import load_embedder
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.errors import QuarryError, UnavailableError
+from quarry_common.messaging import outbox
 from quarry_common.messaging.broker import connect
-from quarry_common.messaging.outbox import MIGRATIONS
 from quarry_common.messaging.provision import provision
+from quarry_common.postgres import idempotency
 from quarry_common.postgres.migrations import migrate as migrate_schema
 from quarry_common.postgres.migrations import read
 from quarry_common.service import ServiceDefinition, definitions
@@ -80,7 +81,8 @@ async def _migrate_database(settings: MigrateSettings, services: list[ServiceDef
     try:
         for service in services:
             assert service.migrations is not None  # noqa: S101 - the caller chose those that have some
-            steps = read([MIGRATIONS, service.migrations], service.name)
+            shared = [outbox.MIGRATIONS, idempotency.MIGRATIONS]
+            steps = read([*shared, service.migrations], service.name)
             password = settings.database_role_password.get_secret_value()
             ran = await migrate_schema(admin, service.name, steps, password)
             told = ", ".join(f"{step.number:03}_{step.name}" for step in ran) or "up to date"

@@ -9,6 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from quarry_common.messaging import broker, outbox
+from quarry_common.postgres import idempotency
 from quarry_common.postgres.migrations import Migration, migrate, read
 from quarry_common.postgres.pool import Database, connect_pool
 from quarry_common.settings import NatsSettings, PostgresSettings, load
@@ -45,7 +46,9 @@ async def probe_admin_dsn(postgres_admin_dsn: str) -> str:
     dsn = create_database(postgres_admin_dsn, SERVICE)
     admin = await asyncpg.connect(dsn)
     try:
-        await migrate(admin, SERVICE, [*read([outbox.MIGRATIONS], SERVICE), NOTES], PASSWORD)
+        await migrate(
+            admin, SERVICE, [*read([outbox.MIGRATIONS, idempotency.MIGRATIONS], SERVICE), NOTES], PASSWORD
+        )
     finally:
         await admin.close()
     return dsn

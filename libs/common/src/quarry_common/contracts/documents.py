@@ -188,11 +188,11 @@ class DocumentPatch(msgspec.Struct, frozen=True, omit_defaults=True):
     `metadata` is merged name by name, and null removes a name; of the others null empties the field.
     """
 
-    doc_type: Annotated[str, Meta(max_length=50)] | None | msgspec.UnsetType = msgspec.UNSET
-    tags: Annotated[list[Tag], Meta(max_length=100)] | None | msgspec.UnsetType = msgspec.UNSET
-    metadata: Metadata | None | msgspec.UnsetType = msgspec.UNSET
-    source_url: Annotated[str, Meta(max_length=2000)] | None | msgspec.UnsetType = msgspec.UNSET
-    allowed_principals: Annotated[list[Tag], Meta(max_length=1000)] | None | msgspec.UnsetType = msgspec.UNSET
+    doc_type: Annotated[str, Meta(max_length=50)] | msgspec.UnsetType | None = msgspec.UNSET
+    tags: Annotated[list[Tag], Meta(max_length=100)] | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType | None = msgspec.UNSET
+    source_url: Annotated[str, Meta(max_length=2000)] | msgspec.UnsetType | None = msgspec.UNSET
+    allowed_principals: Annotated[list[Tag], Meta(max_length=1000)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class PatchDocument(DocumentRef, frozen=True, kw_only=True):

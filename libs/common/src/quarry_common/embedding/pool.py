@@ -5,7 +5,8 @@ EMBEDDER_THREADS allows.
 """
 
 import asyncio
-from collections import deque
+import logging
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -14,6 +15,8 @@ import numpy as np
 
 from quarry_common.embedding.protocol import Embedder, Vectors
 from quarry_common.errors import DeadlineExceededError, UnavailableError
+
+log = logging.getLogger(__name__)
 
 MAX_TEXTS_PER_RUN = 16
 
@@ -33,22 +36,38 @@ class _Waiting(NamedTuple):
 class EmbedderPool:
     """An embedder behind a bounded queue and one thread. Belongs to the event loop that first uses it.
 
-    While one run is under way, what arrives is collected and goes into the next: up to 16 texts, in the
-    order of arrival. Requests of more texts are cut into runs, so a query waits for one run of an upload,
-    not for all.
+    While one run is under way, what arrives is collected and goes into the next: up to 16 texts. Requests of
+    more texts are cut into runs, and owners take turns, so nobody waits for all that another has brought.
     """
 
     def __init__(self, embedder: Embedder, *, max_waiting: int) -> None:
         self.embedder = embedder
         self._max_waiting = max_waiting
-        self._queue: deque[_Waiting] = deque()
+        self._queues: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        """By owner, in the order of their turns; an owner without entries is not in it."""
         self._waiting = 0
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
         self._closed = False
 
-    async def embed(self, texts: Sequence[str], *, deadline: float) -> Vectors:
-        """Return one vector per text. `deadline` is a moment of the running loop's `time()`.
+    @property
+    def id(self) -> str:
+        """Id of the embedder."""
+        return self.embedder.id
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector."""
+        return self.embedder.dimensions
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that count."""
+        return self.embedder.max_tokens
+
+    async def embed(self, texts: Sequence[str], *, deadline: float, owner: str = "") -> Vectors:
+        """Return one vector per text. `deadline` is a moment of the running loop's `time()`; `owner` is whom
+        the texts belong to.
 
         Raises `EmbedderBusyError` when the queue is full and `DeadlineExceededError` when the deadline
         passes; what has not begun by then is not computed.
@@ -67,7 +86,7 @@ class EmbedderPool:
         slices = [order[at : at + MAX_TEXTS_PER_RUN] for at in range(0, len(order), MAX_TEXTS_PER_RUN)]
         loop = asyncio.get_running_loop()
         entries = [_Waiting([texts[index] for index in rows], loop.create_future()) for rows in slices]
-        self._queue.extend(entries)
+        self._queues.setdefault(owner, deque()).extend(entries)
         self._waiting += len(texts)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run(), name="embedder")
@@ -88,10 +107,10 @@ class EmbedderPool:
     async def close(self) -> None:
         """Refuse what waits, let the run under way finish, end the thread."""
         self._closed = True
-        for entry in self._queue:
+        for entry in (entry for queue in self._queues.values() for entry in queue):
             if not entry.vectors.done():
                 entry.vectors.set_exception(UnavailableError("The embedder is being stopped"))
-        self._queue.clear()
+        self._queues.clear()
         if self._runner is not None:
             await self._runner
         self._thread.shutdown()
@@ -99,6 +118,8 @@ class EmbedderPool:
     async def _run(self) -> None:
         while batch := self._take():
             texts = [text for entry in batch for text in entry.texts]
+            # Before the run: what a killed process had begun is counted, too.
+            log.debug("embedding", extra={"texts": len(texts)})
             loop = asyncio.get_running_loop()
             try:
                 vectors = await loop.run_in_executor(self._thread, self.embedder.embed, texts)
@@ -114,11 +135,18 @@ class EmbedderPool:
                 start += len(entry.texts)
 
     def _take(self) -> list[_Waiting]:
-        """Remove from the queue what goes into the next run; what nobody waits for any more is dropped."""
+        """Remove from the queues what goes into the next run; what nobody waits for any more is dropped."""
         batch: list[_Waiting] = []
         size = 0
-        while self._queue and (not batch or size + len(self._queue[0].texts) <= MAX_TEXTS_PER_RUN):
-            entry = self._queue.popleft()
+        while self._queues:
+            owner, queue = next(iter(self._queues.items()))
+            if batch and size + len(queue[0].texts) > MAX_TEXTS_PER_RUN:
+                break
+            entry = queue.popleft()
+            if queue:
+                self._queues.move_to_end(owner)
+            else:
+                del self._queues[owner]
             self._waiting -= len(entry.texts)
             if not entry.vectors.done():
                 batch.append(entry)

@@ -1,6 +1,6 @@
 """The outbox: a state change and its messages are one transaction, so that neither is without the other.
 
-One relay per service at a time (an advisory lock) is woken by NOTIFY, publishes the messages of each
+One relay per service at a time (it holds a lease) is woken by NOTIFY, publishes the messages of each
 aggregate in order and marks them once JetStream has acknowledged them. A crash between the two publishes
 again under the same `Nats-Msg-Id`; consumers are idempotent besides. Published rows are kept for 72 hours.
 """
@@ -27,6 +27,7 @@ from quarry_common.contracts.events import EventData, envelope, subject_of
 from quarry_common.contracts.streams import EVENTS
 from quarry_common.errors import PayloadTooLargeError, QuarryError, UnavailableError
 from quarry_common.ids import new_id
+from quarry_common.postgres.leadership import Leadership
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.telemetry import tracing
 
@@ -39,6 +40,8 @@ BATCH = 500
 MAX_BODY_BYTES = EVENTS.max_message_bytes - 4_096  # headers count too
 PUBLISH_CONCURRENCY = 64
 PUBLISH_SECONDS = 5.0
+LEASE_SECONDS = 15.0
+"""After it a relay that was killed or stands still is replaced."""
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 KEEP_HOURS = 72
@@ -51,25 +54,53 @@ WAITING = Gauge("quarry_outbox_waiting", "Messages that wait to be published, at
 _INSERT = """
 WITH added AS (
     INSERT INTO outbox (tenant_id, message_id, subject, aggregate, body, traceparent)
-    VALUES ($1, $2, $3, $4, $5, $6) RETURNING 1)
-SELECT pg_notify($7, '') FROM added
+    SELECT $1, m.message_id, m.subject, m.aggregate, m.body, m.traceparent
+    FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[]) WITH ORDINALITY
+        AS m (message_id, subject, aggregate, body, traceparent, place)
+    ORDER BY m.place
+    RETURNING 1)
+SELECT pg_notify($7, '') FROM added LIMIT 1
 """
+
+
+class Message(msgspec.Struct, frozen=True):
+    """An event or a command on its way, with the trace that it belongs to."""
+
+    content: EventData | Command
+    traceparent: str = ""
+    """Of the present span, when it is empty."""
+
+
+async def publish(
+    connection: Connection, messages: Sequence[Message], *, service: str, tenant_id: UUID
+) -> None:
+    """Write messages to the outbox of `service` in one statement, in the transaction of what they tell of."""
+    if not messages:
+        return
+    here = tracing.traceparent()
+    rows = [_row(message.content, message.traceparent or here, service, tenant_id) for message in messages]
+    await connection.execute(_INSERT, tenant_id, *map(list, zip(*rows, strict=True)), channel(service))
 
 
 async def publish_event(connection: Connection, data: EventData, *, service: str, tenant_id: UUID) -> None:
     """Write `data` to the outbox, in the transaction of the change that it tells of."""
-    trace = tracing.traceparent()
-    event = envelope(data, source=service, tenant_id=tenant_id, traceparent=trace)
-    row = (tenant_id, UUID(event.id), subject_of(event), data.subject_id, _body(event), trace)
-    await connection.execute(_INSERT, *row, channel(service))
+    await publish(connection, [Message(data)], service=service, tenant_id=tenant_id)
 
 
 async def publish_command(connection: Connection, command: Command, *, tenant_id: UUID) -> None:
     """Write `command` to the outbox, in the transaction that made the work it tells of."""
-    message_id = new_id()
-    subject = subjects.command(command.service, tenant_id, command.verb)
-    row = (tenant_id, message_id, subject, str(message_id), _body(command), tracing.traceparent())
-    await connection.execute(_INSERT, *row, channel(command.service))
+    await publish(connection, [Message(command)], service=command.service, tenant_id=tenant_id)
+
+
+def _row(
+    content: EventData | Command, trace: str, service: str, tenant_id: UUID
+) -> tuple[UUID, str, str, bytes, str]:
+    if isinstance(content, Command):
+        message_id = new_id()
+        subject = subjects.command(content.service, tenant_id, content.verb)
+        return message_id, subject, str(message_id), _body(content), trace
+    event = envelope(content, source=service, tenant_id=tenant_id, traceparent=trace)
+    return UUID(event.id), subject_of(event), content.subject_id, _body(event), trace
 
 
 def _body(message: msgspec.Struct) -> bytes:
@@ -93,6 +124,7 @@ class Relay:
         self._stream: JetStreamContext = connection.jetstream(timeout=PUBLISH_SECONDS)
         self._woken = asyncio.Event()
         self._slots = asyncio.Semaphore(PUBLISH_CONCURRENCY)
+        self._leadership = Leadership(database, "outbox", seconds=LEASE_SECONDS)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Relay until `stopping` is set; at any time one process of the service does it."""
@@ -104,10 +136,10 @@ class Relay:
             await _wait(stopping, RETRY_SECONDS)
 
     async def _lead(self, stopping: asyncio.Event) -> None:
+        """Relay while this process holds the lease; one that dies or stands still loses it to another."""
+        if not await self._leadership.take():
+            return
         async with self._database.session() as session:
-            key = f"outbox:{self._database.service}"
-            if not await session.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key):
-                return
             name = channel(self._database.service)
             await session.add_listener(name, self._wake)
             try:
@@ -115,7 +147,7 @@ class Relay:
             finally:
                 if not session.is_closed():
                     await session.remove_listener(name, self._wake)
-                    await session.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", key)
+        await self._leadership.give_back()
 
     def _wake(self, *_: object) -> None:
         self._woken.set()
@@ -126,9 +158,13 @@ class Relay:
         while not stopping.is_set():
             self._woken.clear()
             if session.is_closed():
-                raise UnavailableError("the connection that holds the relay's lock is gone")
+                raise UnavailableError("the connection that wakes the relay is gone")
+            if not await self._leadership.take():
+                log.info("outbox relay: another process has taken over")
+                return
             while await self.publish_batch() == BATCH and not stopping.is_set():
-                pass
+                if not await self._leadership.take():
+                    return
             if loop.time() >= clean_at:
                 await self._clean()
                 clean_at = loop.time() + CLEAN_SECONDS

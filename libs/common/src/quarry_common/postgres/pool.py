@@ -17,7 +17,7 @@ Connection: TypeAlias = (
 
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
-IDLE_IN_TRANSACTION_SECONDS = 60.0
+IDLE_IN_TRANSACTION_SECONDS = 15.0
 """Longer than any call that is awaited within a transaction. A process that stands still in the middle of one
 must not hold its rows for ever: nobody could take its jobs over."""
 
@@ -83,7 +83,7 @@ class Database:
         """
         with translated():
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
-                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant_id))
+                await self.become(connection, tenant_id)
                 yield connection
 
     @asynccontextmanager
@@ -93,6 +93,11 @@ class Database:
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
                 await connection.execute("SELECT set_config('role', $1, true)", self.worker_role)
                 yield connection
+
+    @staticmethod
+    async def become(connection: Connection, tenant_id: UUID) -> None:
+        """Let a tenant's transaction go on as that of `tenant_id`: for work that makes a tenant."""
+        await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant_id))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:

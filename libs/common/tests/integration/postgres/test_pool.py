@@ -125,7 +125,7 @@ async def test_a_transaction_in_which_nothing_happens_ends_and_holds_nobody_up(
 ) -> None:
     async def stand_still() -> None:
         async with database.tenant_transaction(new_id()) as connection:
-            assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
+            assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "15s"
             await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '200ms'")
             own = await connection.fetchval("SELECT pg_backend_pid()")
             async with asyncio.timeout(10):

@@ -128,3 +128,16 @@ async def test_a_closed_pool_refuses_what_waits_and_what_comes(held: HeldEmbedde
     assert len(await first) == 1
     with pytest.raises(UnavailableError, match="being stopped"):
         await pool.embed(["y"], deadline=soon())
+
+
+async def test_owners_take_turns(pool: EmbedderPool, held: HeldEmbedder) -> None:
+    first = await busy(pool, held)
+    many = asyncio.create_task(pool.embed([f"a{n}" for n in range(64)], deadline=soon(), owner="a"))
+    await asyncio.sleep(0)
+    one = asyncio.create_task(pool.embed(["b"], deadline=soon(), owner="b"))
+    await asyncio.sleep(0)
+
+    held.go.set()
+    await asyncio.gather(first, many, one)
+
+    assert next(number for number, texts in enumerate(held.runs) if "b" in texts) <= 2
