@@ -179,7 +179,7 @@ async def _fill(platform: Platform, tenant_id: UUID, writer: Writer, bare: Embed
                 for ordinal in range(count)
             ]
             await index.upsert_inactive(points)
-            await index.activate(tenant_id, document, 1)
+            await index.activate(tenant_id, [(document, 1)])
         written = await index.count(tenant_id, active=True)
     if written != chunks:
         raise RuntimeError(f"the index holds {written} chunks of {chunks}")

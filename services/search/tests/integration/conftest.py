@@ -71,7 +71,7 @@ class Search:
         await self.index.upsert_inactive(chunks)
         if active:
             for document, version in {(chunk.document_id, chunk.version) for chunk in chunks}:
-                await self.index.activate(self.tenant_id, document, version)
+                await self.index.activate(self.tenant_id, [(document, version)])
         return chunks
 
     async def ask(self, query: str, **options: Any) -> Answer:

@@ -187,7 +187,7 @@ class TestVisibility:
         await search.store("The turbine, second edition", document_id=document, version=2, active=False)
         before = await search.texts("turbine edition")
 
-        await search.index.activate(search.tenant_id, document, 2)
+        await search.index.activate(search.tenant_id, [(document, 2)])
 
         assert before == ["The turbine, first edition"]
         for mode in SearchMode:
@@ -195,7 +195,7 @@ class TestVisibility:
 
     async def test_a_deleted_document_is_gone_from_the_next_search(self, search: "Search") -> None:
         gone, _ = await search.store("The turbine stops", "The turbine stays")
-        await search.index.deactivate(search.tenant_id, gone.document_id)
+        await search.index.delete_versions(search.tenant_id, [(gone.document_id, 1)])
 
         assert await search.texts("turbine") == ["The turbine stays"]
 

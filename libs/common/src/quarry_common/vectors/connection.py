@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 READ_SECONDS = 5.0
 WRITE_SECONDS = 30.0
+HELD_SECONDS = 10.0
+"""For writes during which rows of Postgres are held: shorter than a transaction may stand still."""
 SCHEMA_SECONDS = 60.0
 
 _TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})

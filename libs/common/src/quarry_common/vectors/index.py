@@ -1,6 +1,7 @@
 """The vector index of one embedder. Nothing is read or written without a tenant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -8,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from quarry_common.settings import QdrantSettings
 from quarry_common.vectors import filters
-from quarry_common.vectors.connection import READ_SECONDS, WRITE_SECONDS, call
+from quarry_common.vectors.connection import HELD_SECONDS, READ_SECONDS, WRITE_SECONDS, call
 from quarry_common.vectors.filters import Scope, equals
 from quarry_common.vectors.fusion import fuse
 from quarry_common.vectors.points import (
@@ -24,6 +25,20 @@ from quarry_common.vectors.schema import check_dimensions, collection_name, ensu
 
 POINTS_PER_REQUEST = 128
 """Small, because a store of one process answers no search while it takes a request in."""
+
+
+PLACES_PER_REQUEST = 1000
+
+VersionKey: TypeAlias = tuple[UUID, int]
+"""A version of a document."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Which version a point belongs to, and whether searches find it."""
+
+    document_id: UUID
+    version: int
+    active: bool
 
 
 class VectorIndex:
@@ -63,23 +78,21 @@ class VectorIndex:
             )
             await call("upsert", self.collection, stored, seconds=WRITE_SECONDS)
 
-    async def activate(self, tenant_id: UUID, document_id: UUID, version: int) -> None:
-        """Let searches find a version."""
-        await self._set({"active": 1}, _points(tenant_id, document_id, version=version))
-
-    async def deactivate(self, tenant_id: UUID, document_id: UUID, version: int | None = None) -> None:
-        """Hide a version, or all of a document, from searches."""
-        await self._set({"active": 0}, _points(tenant_id, document_id, version=version))
+    async def activate(self, tenant_id: UUID, versions: Sequence[VersionKey]) -> None:
+        """Let searches find versions of documents. Ends within ten seconds: rows are held meanwhile."""
+        await self._set({"active": 1}, _versions(tenant_id, versions))
 
     async def update_payload(self, tenant_id: UUID, document_id: UUID, change: DocumentChange) -> None:
-        """Give every point of a document its new metadata."""
+        """Give every point of a document its new metadata. Ends within ten seconds."""
         await self._set(change_payload(change), _points(tenant_id, document_id))
 
-    async def delete_versions(
-        self, tenant_id: UUID, document_id: UUID, *, below: int | None = None, version: int | None = None
-    ) -> None:
-        """Delete a document's points: of `version`, of those `below`, or all when neither is given."""
-        await self._delete(_points(tenant_id, document_id, version=version, below=below))
+    async def delete_versions(self, tenant_id: UUID, versions: Sequence[VersionKey]) -> None:
+        """Delete the points of versions of documents. Ends within ten seconds."""
+        await self._delete(_versions(tenant_id, versions), seconds=HELD_SECONDS)
+
+    async def delete_below(self, tenant_id: UUID, document_id: UUID, version: int) -> None:
+        """Delete the points of all versions of a document before `version`."""
+        await self._delete(_points(tenant_id, document_id, below=version))
 
     async def delete_collection(self, tenant_id: UUID, collection: str) -> None:
         """Delete the points of a tenant's logical collection."""
@@ -97,6 +110,23 @@ class VectorIndex:
         chosen = _points(tenant_id, document_id, version=version, active=active)
         counted = self._client.count(self.collection, count_filter=chosen, exact=True)
         return (await call("count", self.collection, counted, seconds=READ_SECONDS)).count
+
+    async def places(self, tenant_id: UUID) -> AsyncIterator[list[Place]]:
+        """Yield where a tenant's points belong, page by page, in no order of documents."""
+        offset: models.ExtendedPointId | None = None
+        while True:
+            asked = self._client.scroll(
+                self.collection,
+                scroll_filter=models.Filter(must=filters.tenant(tenant_id)),
+                limit=PLACES_PER_REQUEST,
+                offset=offset,
+                with_payload=["document_id", "version", "active"],
+                with_vectors=False,
+            )
+            records, offset = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
+            yield [msgspec.convert(record.payload, Place, strict=False) for record in records]
+            if offset is None:
+                return
 
     async def search(
         self, scope: Scope, legs: Legs, *, depth: int, documents: bool = False
@@ -143,13 +173,13 @@ class VectorIndex:
 
     async def _set(self, payload: dict[str, object], chosen: models.Filter) -> None:
         done = self._client.set_payload(self.collection, payload=payload, points=chosen, wait=True)
-        await call("set_payload", self.collection, done, seconds=WRITE_SECONDS)
+        await call("set_payload", self.collection, done, seconds=HELD_SECONDS)
 
-    async def _delete(self, chosen: models.Filter) -> None:
+    async def _delete(self, chosen: models.Filter, seconds: float = WRITE_SECONDS) -> None:
         done = self._client.delete(
             self.collection, points_selector=models.FilterSelector(filter=chosen), wait=True
         )
-        await call("delete", self.collection, done, seconds=WRITE_SECONDS)
+        await call("delete", self.collection, done, seconds=seconds)
 
 
 def _points(
@@ -170,6 +200,17 @@ def _points(
     if active is not None:
         must.append(equals("active", int(active)))
     return models.Filter(must=must)
+
+
+def _versions(tenant_id: UUID, versions: Sequence[VersionKey]) -> models.Filter:
+    if len(versions) == 1:
+        ((document_id, version),) = versions
+        return _points(tenant_id, document_id, version=version)
+    each: list[models.Condition] = [
+        models.Filter(must=[equals("document_id", str(document_id)), equals("version", version)])
+        for document_id, version in versions
+    ]
+    return models.Filter(must=[*filters.tenant(tenant_id), models.Filter(should=each)])
 
 
 def _candidate(found: models.ScoredPoint) -> Candidate:

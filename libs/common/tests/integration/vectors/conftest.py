@@ -82,7 +82,7 @@ def add(index: VectorIndex, chunk: MakeChunk) -> Callable[..., Any]:
     async def added(**given: Any) -> ChunkPoint:
         made = chunk(**given)
         await index.upsert_inactive([made])
-        await index.activate(made.tenant_id, made.document_id, made.version)
+        await index.activate(made.tenant_id, [(made.document_id, made.version)])
         return made
 
     return added

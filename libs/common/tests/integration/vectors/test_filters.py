@@ -192,7 +192,7 @@ def trees() -> st.SearchStrategy[Filter]:
 async def population_stored(index: VectorIndex) -> None:
     await index.upsert_inactive(POPULATION)
     for chunk in POPULATION:
-        await index.activate(TENANT, chunk.document_id, 1)
+        await index.activate(TENANT, [(chunk.document_id, 1)])
 
 
 async def found(index: VectorIndex, tree: Filter) -> set[UUID]:

@@ -76,20 +76,35 @@ class TestVersions:
         await index.upsert_inactive([made])
         before = await found(index, Scope(tenant))
 
-        await index.activate(tenant, made.document_id, 1)
+        await index.activate(tenant, [(made.document_id, 1)])
 
         assert before == set()
         assert await found(index, Scope(tenant)) == {made.id}
 
-    async def test_a_deactivated_document_is_not_found(
-        self, index: VectorIndex, add: Add, tenant: UUID
+    async def test_versions_of_several_documents_are_activated_at_once(
+        self, index: VectorIndex, chunk: Make, tenant: UUID
     ) -> None:
-        gone, stays = await add(), await add()
+        made = [chunk(), chunk(), chunk()]
+        await index.upsert_inactive(made)
 
-        await index.deactivate(tenant, gone.document_id)
+        await index.activate(tenant, [(each.document_id, 1) for each in made[:2]])
 
-        assert await found(index, Scope(tenant)) == {stays.id}
-        assert await index.count(tenant, gone.document_id, active=False) == 1
+        assert await found(index, Scope(tenant)) == {each.id for each in made[:2]}
+
+    async def test_the_places_of_a_tenants_points_can_be_read(
+        self, index: VectorIndex, add: Add, chunk: Make, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("quarry_common.vectors.index.PLACES_PER_REQUEST", 2)
+        made = [await add() for _ in range(4)]
+        hidden = chunk(version=7)
+        await index.upsert_inactive([hidden])
+        await index.upsert_inactive([chunk(tenant_id=uuid4())])
+
+        places = [place async for page in index.places(tenant) for place in page]
+
+        wanted = {(each.document_id, 1, True) for each in made} | {(hidden.document_id, 7, False)}
+        assert {(place.document_id, place.version, place.active) for place in places} == wanted
+        assert len(places) == 5
 
     async def test_versions_below_are_deleted_and_the_rest_stays(
         self, index: VectorIndex, add: Add, tenant: UUID
@@ -97,7 +112,7 @@ class TestVersions:
         document = uuid4()
         kept = [await add(document_id=document, version=version) for version in (1, 2, 3)][1:]
 
-        await index.delete_versions(tenant, document, below=2)
+        await index.delete_below(tenant, document, 2)
 
         assert await found(index, Scope(tenant)) == {made.id for made in kept}
 
@@ -106,9 +121,9 @@ class TestVersions:
         for version in (1, 2, 3):
             await add(document_id=document, version=version)
 
-        await index.delete_versions(tenant, document, version=2)
+        await index.delete_versions(tenant, [(document, 2)])
         after_one = [await index.count(tenant, document, version) for version in (1, 2, 3)]
-        await index.delete_versions(tenant, document)
+        await index.delete_versions(tenant, [(document, 1), (document, 3)])
 
         assert after_one == [1, 0, 1]
         assert await index.count(tenant, document) == 0
@@ -142,8 +157,8 @@ class TestTenants:
         mine = await add(collection="shared")
         other = uuid4()
 
-        await index.deactivate(other, mine.document_id)
-        await index.delete_versions(other, mine.document_id)
+        await index.activate(other, [(mine.document_id, 1)])
+        await index.delete_versions(other, [(mine.document_id, 1)])
         await index.delete_collection(other, "shared")
 
         assert await found(index, Scope(other)) == set()
@@ -165,7 +180,7 @@ class TestTenants:
             for n in range(500)
         ]
         await index.upsert_inactive(bulk)
-        await index.activate(other, document, 1)
+        await index.activate(other, [(document, 1)])
 
         assert len(before) == 3
         assert await index.search(Scope(tenant), keyword("turbine works"), depth=10) == before
@@ -281,7 +296,7 @@ class TestSearch:
     ) -> None:
         document = uuid4()
         await index.upsert_inactive([chunk(document_id=document, ordinal=n) for n in range(20)])
-        await index.activate(tenant, document, 1)
+        await index.activate(tenant, [(document, 1)])
 
         ranked = [candidate.chunk_id for candidate in await index.search(Scope(tenant), NEAR, depth=20)]
 
