@@ -50,7 +50,7 @@ class TextRefusedError(EmbedderRefusedError):
 
     advice = (
         "If it concerns one text, lower EMBEDDER_MAX_TOKENS to what the model reads. If it concerns all, "
-        "check EMBEDDER_MODEL; set EMBEDDER_SEND_DIMENSIONS=false for a model that cannot shorten its vectors."
+        "check EMBEDDER_MODEL; set EMBEDDER_SEND_DIMENSIONS=false for a model of one length of vectors."
     )
 
 

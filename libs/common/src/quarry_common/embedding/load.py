@@ -1,13 +1,41 @@
-from quarry_common.embedding.onnx import load_local_embedder
-from quarry_common.embedding.protocol import Embedder
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from quarry_common.embedding.openai import open_openai
+from quarry_common.embedding.pool import EmbedderPool
+from quarry_common.embedding.protocol import AsyncEmbedder, Embedder
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.settings import SettingsError
 
 
+@asynccontextmanager
+async def open_embedder(settings: EmbedderSettings) -> AsyncIterator[AsyncEmbedder]:
+    """Yield the embedder that the settings name, and close it.
+
+    Raises `ModelError` when the local model cannot be used; with a remote one whose dimensions are not set,
+    what the endpoint's first answer gives cause to: `UnavailableError`, or an error of `embedding.errors`.
+    """
+    if settings.embedder == "openai":
+        async with open_openai(settings) as remote:
+            yield remote
+        return
+    local = await asyncio.to_thread(load_embedder, settings)
+    pool = EmbedderPool(local, max_waiting=settings.embedder_max_waiting)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
 def load_embedder(settings: EmbedderSettings) -> Embedder:
-    """Return the embedder that the settings name. Raises `SettingsError` when it does not exist."""
-    if settings.embedder == "local":
-        return load_local_embedder(settings)
-    raise SettingsError(
-        f"EMBEDDER: {settings.embedder!r} is not available in this version; it may be 'local'"
-    )
+    """Return the local embedder itself, for what works without an event loop.
+
+    Raises `SettingsError` when the settings name a remote one, `ModelError` when the model cannot be used.
+    """
+    if settings.embedder != "local":
+        raise SettingsError(f"EMBEDDER: must be `local` here (it is {settings.embedder!r})")
+    # With a remote embedder a process does not carry the memory of this one.
+    from quarry_common.embedding.onnx import load_local_embedder  # noqa: PLC0415
+
+    return load_local_embedder(settings)

@@ -54,7 +54,7 @@ class EmbedderSettings(RedisSettings):
     )
     embedder_dimensions: Annotated[int, Field(ge=0, le=65_536)] = Field(
         0,
-        description="Length of a vector; 0 asks the endpoint when a process starts, which then needs it. Remote.",
+        description="Length of a vector; 0 asks the endpoint at each start, which then needs it. Remote.",
     )
     embedder_send_dimensions: bool = Field(
         True,
@@ -102,6 +102,14 @@ class EmbedderSettings(RedisSettings):
                 "missing", "must be `http://HOST/PATH` or `https://HOST/PATH`, without key, query or fragment"
             )
         return value.rstrip("/")
+
+    @field_validator("embedder_api_key")
+    @classmethod
+    def _key(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value().strip()
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise PydanticCustomError("malformed", "must be printable ASCII without blanks")
+        return SecretStr(key)
 
     @field_validator("embedder_model")
     @classmethod
