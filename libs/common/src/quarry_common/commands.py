@@ -9,7 +9,7 @@ import click
 from pydantic import Field, SecretStr
 
 from quarry_common.contracts.streams import CONSUMERS, STREAMS
-from quarry_common.embedding.load import load_embedder
+from quarry_common.embedding.load import open_embedder
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.errors import QuarryError, UnavailableError
 from quarry_common.messaging import outbox
@@ -63,8 +63,7 @@ async def migrate_all(settings: MigrateSettings, services: Iterable[ServiceDefin
     async with connect(settings, "quarry-migrate") as connection:
         await provision(connection.jetstream(timeout=10), STREAMS, CONSUMERS, settings.nats_replicas)
         click.echo(f"streams: {', '.join(stream.name for stream in STREAMS)}")
-    embedder = load_embedder(settings)
-    async with connect_qdrant(settings) as client:
+    async with open_embedder(settings) as embedder, connect_qdrant(settings) as client:
         index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         await index.ensure()
         click.echo(f"vector index: {index.collection}")
