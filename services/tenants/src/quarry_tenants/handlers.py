@@ -3,9 +3,12 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from quarry_common import cursors, keys
 from quarry_common.contracts.events import ApiKeyCreated, ApiKeyRevoked, TenantCreated
 from quarry_common.contracts.tenancy import (
+    PLATFORM_TENANT,
     ApiKey,
     CreatedKey,
     CreateKey,
@@ -23,6 +26,7 @@ from quarry_common.contracts.tenancy import (
 from quarry_common.errors import ConflictError, ForbiddenError, NotFoundError, QuotaExceededError
 from quarry_common.ids import new_id
 from quarry_common.messaging.outbox import publish_event
+from quarry_common.postgres.idempotency import fingerprint, once
 from quarry_common.postgres.pool import Connection, Database
 from quarry_tenants import domain, repository
 
@@ -58,16 +62,27 @@ class Handlers:
         return tenant
 
     async def create_tenant(self, request: CreateTenant) -> Tenant:
-        """Make a tenant. Raises `ConflictError` when the slug is taken."""
+        """Make a tenant, or return the one made under the same idempotency key.
+
+        Raises `ConflictError` when the slug is taken.
+        """
         domain.check_tenant(request)
-        tenant_id = new_id()
-        async with self._database.tenant_transaction(tenant_id) as connection:
+
+        async def make(connection: Connection) -> Tenant:
+            # The key is the operator's, the row and its event are the new tenant's.
+            tenant_id = new_id()
+            await self._database.become(connection, tenant_id)
             tenant = await repository.add_tenant(connection, tenant_id, request.slug, request.name)
             if tenant is None:
                 raise ConflictError(f"The slug {request.slug!r} is taken.", advice="Choose another slug.")
             event = TenantCreated(tenant_id=tenant.id, slug=tenant.slug, name=tenant.name)
             await publish_event(connection, event, service=SERVICE, tenant_id=tenant_id)
-        return tenant
+            await self._database.become(connection, PLATFORM_TENANT)
+            return tenant
+
+        asked = fingerprint("create_tenant", request.slug, request.name)
+        made, _ = await once(self._database, PLATFORM_TENANT, request.idempotency_key, asked, Tenant, make)
+        return made
 
     async def list_tenants(self, request: ListTenants) -> TenantPage:
         """Return a page of all tenants; whether the caller may see them is the gateway's to say."""
@@ -79,16 +94,27 @@ class Handlers:
         return TenantPage(found[:limit], more)
 
     async def create_key(self, request: CreateKey) -> CreatedKey:
-        """Make a key and return its text, which is not kept."""
+        """Make a key and return its text. It is not kept, but for a day sealed with the idempotency key.
+
+        Whoever repeats a request gets the same text only with the same scopes to grant: it is no way to a key
+        that may more.
+        """
         now = datetime.now(UTC)
         domain.check_key(request, now)
-        text = keys.generate(request.label)
-        async with self._database.tenant_transaction(request.tenant_id) as connection:
+
+        async def make(connection: Connection) -> CreatedKey:
+            text = keys.generate(request.label)
             await self._require_room(connection, request, now)
             key = await repository.add_key(connection, new_id(), keys.parse(text), request)
             event = ApiKeyCreated(key_id=key.id, name=key.name, scopes=[scope.value for scope in key.scopes])
             await publish_event(connection, event, service=SERVICE, tenant_id=request.tenant_id)
-        return CreatedKey(text, key)
+            return CreatedKey(text, key)
+
+        asked = fingerprint("create_key", msgspec.structs.replace(request, idempotency_key=None))
+        made, _ = await once(
+            self._database, request.tenant_id, request.idempotency_key, asked, CreatedKey, make
+        )
+        return made
 
     async def _require_room(self, connection: Connection, request: CreateKey, now: datetime) -> None:
         tenant = await repository.lock_tenant(connection, request.tenant_id)

@@ -17,6 +17,7 @@ from quarry_common.postgres.pool import connect_pool
 from quarry_common.service import Service, ServiceDefinition
 from quarry_tenants import repository
 from quarry_tenants.handlers import SERVICE, Handlers
+from quarry_tenants.housekeeping import Housekeeping
 from quarry_tenants.settings import TenantsSettings
 
 
@@ -28,7 +29,11 @@ async def build(settings: TenantsSettings) -> AsyncIterator[Service]:
         async with database.worker_transaction() as worker:
             await repository.set_operator_key(worker, new_id(), operator_key)
         yield Service(
-            parts=[_server(bus, Handlers(database, settings.max_keys_per_tenant)), Relay(database, bus)],
+            parts=[
+                _server(bus, Handlers(database, settings.max_keys_per_tenant)),
+                Relay(database, bus),
+                Housekeeping(database),
+            ],
             checks={"database": database.check, "message_bus": partial(broker.check, bus)},
         )
 

@@ -26,6 +26,7 @@ from quarry_common.errors import UnavailableError
 from quarry_common.messaging import broker, outbox
 from quarry_common.messaging.provision import provision
 from quarry_common.messaging.rpc import RpcClient
+from quarry_common.postgres import idempotency
 from quarry_common.postgres.migrations import migrate, read
 from quarry_common.service import Service
 from quarry_common.settings import load
@@ -45,7 +46,8 @@ async def tenants_admin_dsn(postgres_admin_dsn: str) -> str:
     admin = await asyncpg.connect(dsn)
     try:
         assert definition.migrations is not None
-        await migrate(admin, "tenants", read([outbox.MIGRATIONS, definition.migrations], "tenants"), PASSWORD)
+        steps = read([outbox.MIGRATIONS, idempotency.MIGRATIONS, definition.migrations], "tenants")
+        await migrate(admin, "tenants", steps, PASSWORD)
     finally:
         await admin.close()
     return dsn

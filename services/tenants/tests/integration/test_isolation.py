@@ -104,7 +104,7 @@ async def test_every_table_with_tenants_forces_row_level_security(admin: Connect
     )
 
     tenant_tables = {row["name"] for row in rows if row["has_tenant"]}
-    assert tenant_tables == {"organizations", "api_keys", "outbox"}
+    assert tenant_tables == {"organizations", "api_keys", "outbox", "idempotency_keys"}
     assert all(row["enabled"] and row["forced"] for row in rows if row["has_tenant"])
     assert not [row for row in rows if row["owner"].startswith("quarry_")]
 
@@ -115,7 +115,7 @@ async def test_every_table_with_tenants_has_the_tenants_policy(admin: Connection
     )
 
     ours = {row["tablename"]: row for row in rows if row["roles"] == ["quarry_tenants"]}
-    assert ours.keys() == {"organizations", "api_keys", "outbox"}
+    assert ours.keys() == {"organizations", "api_keys", "outbox", "idempotency_keys"}
     for row in ours.values():
         assert row["cmd"] == "ALL"
         assert "NULLIF(current_setting('app.tenant_id'::text, true), ''::text)" in row["qual"]
