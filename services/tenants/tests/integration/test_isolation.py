@@ -121,7 +121,9 @@ async def test_every_table_with_tenants_has_the_tenants_policy(admin: Connection
         assert "NULLIF(current_setting('app.tenant_id'::text, true), ''::text)" in row["qual"]
         assert row["qual"] == row["with_check"]
     crossing = {(row["tablename"], row["cmd"]) for row in rows if row["roles"] == ["quarry_tenants_worker"]}
-    assert crossing == {("organizations", "SELECT"), ("api_keys", "SELECT"), ("outbox", "ALL")}
+    assert crossing == {
+        ("organizations", "SELECT"), ("api_keys", "SELECT"), ("outbox", "ALL"), ("idempotency_keys", "ALL"),
+    }  # fmt: skip
     assert len(rows) == len(ours) + len(crossing)
 
 
