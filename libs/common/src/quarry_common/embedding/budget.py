@@ -112,6 +112,7 @@ class Budget:
         self._pause_script = redis.register_script(_PAUSE)
         # What this process has sent and heard itself, by its own clock: what counts while Redis is away.
         self._requests_paid_at = self._tokens_paid_at = self._paused_until = 0.0
+        self._pause_is_shared = False
         self._away = False
         self._ask_again_at = 0.0
 
@@ -123,8 +124,9 @@ class Budget:
     async def take(self, tokens: int) -> float:
         """Pay for one request of `tokens` and return 0, or return after how many seconds to ask again."""
         now = time.monotonic()
-        if self._paused_until > now:
-            return self._paused_until - now
+        paused = self._paused_until - now
+        if paused > 0 and not self._pause_is_shared:
+            return paused
         # A single text may have more than pass at once; it would wait for ever.
         cost = min(float(tokens), self._tokens.burst)
         requests, budget = self._requests, self._tokens
@@ -135,6 +137,7 @@ class Budget:
         wait = shared
         if wait is None:
             wait = max(
+                paused,
                 requests.wait_seconds(self._requests_paid_at, 1, now),
                 budget.wait_seconds(self._tokens_paid_at, cost, now),
             )
@@ -148,7 +151,9 @@ class Budget:
         """Let no process of the installation send anything for `seconds`, a day at most."""
         seconds = min(seconds, LONGEST_PAUSE_SECONDS)
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-        await self._ask(self._pause_script, [seconds])
+        self._pause_is_shared = False
+        # What Redis knows is left to Redis, where an operator may lift it.
+        self._pause_is_shared = await self._ask(self._pause_script, [seconds]) is not None
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -127,6 +127,9 @@ class Dispatcher:
                 return batch
             self.held_until = asyncio.get_running_loop().time() + wait
             self._refuse_hopeless()
+            if not self._all_items():
+                self.held_until = 0.0
+                return None
             # A little later than asked: those who wait for the same moment must not all come at once.
             await asyncio.sleep(min(wait * random.uniform(1.0, 1.1), ASK_AGAIN_SECONDS) + 0.001)  # noqa: S311
             self.held_until = 0.0
@@ -162,6 +165,7 @@ class Dispatcher:
             if item.call.deadline <= self.held_until:
                 item.call.fail(self.held_up(item.call))
         self._new_items.drop_over()
+        self._again = deque(batch for batch in self._again if batch.alive())
 
     def _all_items(self) -> list[Item]:
         return [*self._new_items, *(item for batch in self._again for item in batch.items)]
