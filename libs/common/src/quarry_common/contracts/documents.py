@@ -297,6 +297,7 @@ class InspectIndex(msgspec.Struct, frozen=True):
 
     tenant_id: UUID
     repair: bool = False
+    idempotency_key: str | None = None
 
 
 class IndexReport(msgspec.Struct, frozen=True):
