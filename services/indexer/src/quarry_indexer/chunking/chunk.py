@@ -34,7 +34,7 @@ class ChunkOptions(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """A passage, `parsed.text[char_start:char_end]`."""
+    """A passage, `parsed.text[char_start:char_end]`, which is `parsed.text.encode()[byte_start:byte_end]`."""
 
     ordinal: int
     """Position in the document, from 0."""
@@ -48,6 +48,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Number of the page (or slide) that holds most of the passage."""
     char_start: int
     char_end: int
+    byte_start: int
+    """Where the same passage lies in the text's UTF-8, so that it can be read without the rest."""
+    byte_end: int
     token_count: int
     """Tokens of the passage as the embedder counts them, without special tokens; never above the maximum."""
 

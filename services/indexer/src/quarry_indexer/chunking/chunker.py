@@ -1,7 +1,7 @@
 """A document's chunks: whole sections where they fit, else packed from pieces with an overlap."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from quarry_indexer.chunking.rows import row_sections
 from quarry_indexer.chunking.section import MAX_HEADING_CHARACTERS, Section
 from quarry_indexer.chunking.tokens import TokenIndex
 from quarry_indexer.parsing.document import PageSpan, ParsedDocument
+from quarry_indexer.parsing.utf8 import ByteOffsets
 
 _MARKDOWN_TYPES = frozenset(
     (
@@ -49,25 +50,34 @@ def chunk_document(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenC
     `options.overlap_tokens`. A document that has only a title is first made into one whose text is its title
     (`parsing.extract.titled_document`), which gives one chunk; a blank text gives none.
     """
+    return list(iterate_chunks(parsed, options, tokens))
+
+
+def iterate_chunks(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenCounter) -> Iterator[Chunk]:
+    """Yield what `chunk_document` returns, one by one: beside the text only the open section is held."""
     text = parsed.text
     index = TokenIndex(text, tokens)
-    spans: list[Span] = []
-    for group in _groups(_sections(parsed), index, options, parsed.doc_type == "code"):
-        spans += pack(text, group, index, options)
-    trimmed = [kept for span in spans if (kept := _trim(text, span, parsed.doc_type == "code"))]
-    counted = _counted(text, trimmed, index, tokens, options.max_tokens)
+    offsets = ByteOffsets(text)
+    is_code = parsed.doc_type == "code"
+    spans = (
+        kept
+        for group in _groups(_sections(parsed), index, options, is_code)
+        for span in pack(text, group, index, options)
+        if (kept := _trim(text, span, is_code))
+    )
     page_starts = [page.char_start for page in parsed.pages]
-    return [
-        Chunk(
+    for ordinal, (span, count) in enumerate(_counted(text, spans, index, tokens, options.max_tokens)):
+        byte_start, byte_end = offsets.of(span.start, span.end)
+        yield Chunk(
             ordinal=ordinal,
             heading_path=_path(span),
             page=_page(parsed.pages, page_starts, span),
             char_start=span.start,
             char_end=span.end,
+            byte_start=byte_start,
+            byte_end=byte_end,
             token_count=count,
         )
-        for ordinal, (span, count) in enumerate(counted)
-    ]
 
 
 def _sections(parsed: ParsedDocument) -> list[Section]:
@@ -128,7 +138,7 @@ def _trim(text: str, span: Span, keep_indent: bool) -> Span | None:
 
 
 def _counted(
-    text: str, spans: Sequence[Span], index: TokenIndex, tokens: TokenCounter, max_tokens: int
+    text: str, spans: Iterable[Span], index: TokenIndex, tokens: TokenCounter, max_tokens: int
 ) -> Iterator[tuple[Span, int]]:
     """Each span with its count; only one that was cut within a word is tokenized once more."""
     for span in spans:

@@ -24,6 +24,8 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     title: str | None = None
     pages: tuple[PageSpan, ...] = ()
     """In order, not overlapping; empty where the format has no pages of its own."""
+    page_count: int | None = None
+    """Pages or slides of the file, those without text included; None where the format has none."""
     metadata: dict[str, str] = {}
     """Author, dates and the like, as the file states them."""
     language: str | None = None

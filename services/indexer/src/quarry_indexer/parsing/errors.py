@@ -1,10 +1,16 @@
 """Why a document gives no text: each with a code, a sentence and what to do."""
 
+from typing import ClassVar
+
 from quarry_common.errors import ErrorData, QuarryError
 
 
 class ParseError(QuarryError):
     """Base of all that can be wrong with one document; no other document is concerned."""
+
+    killed_child: ClassVar[bool] = False
+    """Whether the process that read it died or had to be killed: what else the machine did may have had a
+    part in it, so a second try by itself is worth it."""
 
     code = "parse_failed"
     status = 422
@@ -68,6 +74,7 @@ class DocumentTooLargeError(ParseError):
 class ParseTimeoutError(ParseError):
     """Reading took longer than the limit."""
 
+    killed_child = True
     code = "parse_timeout"
     title = "Reading the document took too long"
     advice = "Split it into smaller files, or ask the operator to raise PARSER_TIMEOUT_SECONDS."
@@ -76,6 +83,7 @@ class ParseTimeoutError(ParseError):
 class ParseOutOfMemoryError(ParseError):
     """Reading took more memory than the limit."""
 
+    killed_child = True
     code = "parse_out_of_memory"
     title = "Reading the document took too much memory"
     advice = "Split it into smaller files, or ask the operator to raise PARSER_MEMORY_MB."
@@ -84,6 +92,7 @@ class ParseOutOfMemoryError(ParseError):
 class ParseCrashedError(ParseError):
     """The process that read the document died."""
 
+    killed_child = True
     code = "parse_crashed"
     title = "The parser crashed on this document"
     advice = "Save the file again from the program that made it; report the file if it happens again."

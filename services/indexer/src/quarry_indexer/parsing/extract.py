@@ -1,5 +1,6 @@
 """One file to its text. Synchronous and without protection: `ParserPool` runs it in a child process."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from quarry_indexer.parsing.errors import (
 )
 from quarry_indexer.parsing.extracted import Extracted
 from quarry_indexer.parsing.formats import Format, damaged_part, sniff
+from quarry_indexer.parsing.utf8 import utf8_length
 
 DEFAULT_MAX_TEXT_BYTES = 64 * 1024 * 1024
 MAX_TITLE_CHARACTERS = 500
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _TEXT: dict[str, Callable[[str], Extracted]] = {
     "html": markup.extract_html,
@@ -46,11 +49,14 @@ def extract(
     if found.text is not None and len(data) > max_text_bytes:
         raise _too_large(len(data), max_text_bytes)
     extracted = _extract(data, found)
+    if _SURROGATE.search(extracted.text):
+        # They cannot be stored or sent; a decoder gives them only for damaged input.
+        extracted = msgspec.structs.replace(extracted, text=_SURROGATE.sub("?", extracted.text))
     if not any(character.isprintable() and not character.isspace() for character in extracted.text):
         if part := damaged_part(data):
             raise CorruptDocumentError(f"The part {part} of the {found.doc_type} file is damaged.")
         raise NoTextError(f"The {found.doc_type} file is well-formed but no text was found in it.")
-    size_bytes = len(extracted.text.encode("utf-8", "replace"))
+    size_bytes = utf8_length(extracted.text)
     if size_bytes > max_text_bytes:
         raise _too_large(size_bytes, max_text_bytes)
     return ParsedDocument(
@@ -59,6 +65,7 @@ def extract(
         media_type=found.media_type,
         title=_title(extracted.title),
         pages=extracted.pages,
+        page_count=extracted.page_count,
         metadata=extracted.metadata,
         language=extracted.language,
     )
@@ -75,14 +82,11 @@ def _extract(data: bytes, found: Format) -> Extracted:
         return office.extract_binary(data, found)
     if found.doc_type == "eml":
         return mail.extract_mail(data)
-    read = _TEXT.get(found.doc_type, plain.extract_plain)
-    extracted = read(found.text)
-    # Lone surrogates cannot be stored or sent; a decoder gives them only for damaged input.
-    return msgspec.structs.replace(extracted, text=extracted.text.encode("utf-8", "replace").decode())
+    return _TEXT.get(found.doc_type, plain.extract_plain)(found.text)
 
 
 def _title(title: str | None) -> str | None:
-    cleaned = " ".join((title or "").replace("\0", "").split())
+    cleaned = " ".join(_SURROGATE.sub("?", (title or "").replace("\0", "")).split())
     return cleaned[:MAX_TITLE_CHARACTERS] or None
 
 

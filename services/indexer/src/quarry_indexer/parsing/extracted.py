@@ -11,6 +11,7 @@ class Extracted(msgspec.Struct, frozen=True):
     text: str
     title: str | None = None
     pages: tuple[PageSpan, ...] = ()
+    page_count: int | None = None
     metadata: dict[str, str] = {}
     language: str | None = None
 

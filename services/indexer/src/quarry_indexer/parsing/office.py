@@ -51,10 +51,13 @@ def extract_binary(data: bytes, found: Format) -> Extracted:
     except kreuzberg.KreuzbergError as error:
         raise _typed(error, found.doc_type) from None
     facts = {str(name): value for name, value in dict(result.metadata).items()}
+    page_count = None
     if found.doc_type == "pdf":
+        page_count = len(result.pages or ())
         text, pages = assemble_pages([page["content"] for page in result.pages or ()], result.content)
     elif slides:
         text, pages = _split_slides(result.content)
+        page_count = len(result.pages or ())
     else:
         content = _OWN_CLEANING.get(found.doc_type, str)(result.content)
         text, pages = clean_markdown(content), ()
@@ -63,6 +66,7 @@ def extract_binary(data: bytes, found: Format) -> Extracted:
         text,
         title=str(title) if title else first_heading(text),
         pages=pages,
+        page_count=page_count,
         metadata={name: shown for name in _METADATA if (shown := _shown(facts.get(name)))},
         language=str(facts["language"]) if facts.get("language") else None,
     )

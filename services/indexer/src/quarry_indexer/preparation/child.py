@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,21 +16,30 @@ import msgspec
 
 from quarry_common.embedding.tokenizer import load_local_tokenizer
 from quarry_indexer.chunking.chunk import TokenCounter
-from quarry_indexer.chunking.chunker import chunk_document
+from quarry_indexer.chunking.chunker import iterate_chunks
 from quarry_indexer.parsing.errors import ParseCrashedError, ParseError, ParseOutOfMemoryError
 from quarry_indexer.parsing.extract import extract
+from quarry_indexer.parsing.utf8 import utf8_length, utf8_slices
 from quarry_indexer.preparation.protocol import (
-    LENGTH_BYTES,
-    Answer,
-    ChunkedDocument,
+    CHUNKS,
+    HEAD_BYTES,
+    HEADER,
+    READY,
+    REFUSED,
+    TEXT,
+    Header,
     Limits,
-    Ready,
-    Refused,
     Request,
+    decode_request,
+    encode,
+    encode_pages,
     frame,
+    frame_head,
 )
 
 _PR_SET_PDEATHSIG = 1
+# What fits into it leaves in one write: header, text and chunks of an ordinary document.
+_BUFFER_BYTES = 256 * 1024
 
 
 def main() -> None:
@@ -39,29 +49,51 @@ def main() -> None:
     answers = _take_standard_output()
     _limit_memory(limits.address_space_bytes)
     tokens = load_local_tokenizer()
-    _write(answers, Ready())
+    answers.write(frame(READY, b""))
+    answers.flush()
     while request := _read(sys.stdin.buffer):
-        _write(answers, _answer(request, limits, tokens))
+        for kind, body in _answer(request, limits, tokens):
+            answers.write(frame(kind, body))
+        answers.flush()
 
 
-def _answer(request: Request, limits: Limits, tokens: TokenCounter) -> Answer:
+def _answer(request: Request, limits: Limits, tokens: TokenCounter) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the frames of an answer. Only reading and cutting can fail, and that is over before the first."""
     try:
         document = extract(
             Path(request.path), request.file_name, request.declared_type, max_text_bytes=limits.max_text_bytes
         )
-        chunks = chunk_document(document, request.options, tokens)
+        pages = list(encode_pages(iterate_chunks(document, request.options, tokens)))
     except ParseError as error:
-        return Refused(error.data)
+        yield REFUSED, encode(error.data)
+        return
     except MemoryError:
-        return Refused(ParseOutOfMemoryError("Reading the document took more memory than is allowed.").data)
+        full = ParseOutOfMemoryError("Reading the document took more memory than is allowed.")
+        yield REFUSED, encode(full.data)
+        return
     except Exception as error:  # noqa: BLE001 - this process's edge; the error goes to the job
-        return Refused(ParseCrashedError(f"Reading failed with {type(error).__name__}: {error}"[:500]).data)
-    return ChunkedDocument(document, tuple(chunks))
+        crash = ParseCrashedError(f"Reading failed with {type(error).__name__}: {error}"[:500])
+        yield REFUSED, encode(crash.data)
+        return
+    header = Header(
+        title=document.title or "",
+        doc_type=document.doc_type,
+        media_type=document.media_type,
+        page_count=document.page_count,
+        text_bytes=utf8_length(document.text),
+        text_characters=len(document.text),
+        chunk_count=sum(count for count, _ in pages),
+    )
+    yield HEADER, encode(header)
+    for piece in utf8_slices(document.text):
+        yield TEXT, piece
+    for _, page in pages:
+        yield CHUNKS, page
 
 
 def _take_standard_output() -> BinaryIO:
     """Keep the pipe for answers; what libraries print goes nowhere."""
-    answers = os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "wb", buffering=_BUFFER_BYTES)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
@@ -87,15 +119,11 @@ def _limit_memory(address_space_bytes: int) -> None:
 
 
 def _read(stream: BinaryIO) -> Request | None:
-    length = stream.read(LENGTH_BYTES)
-    if len(length) < LENGTH_BYTES:
+    head = stream.read(HEAD_BYTES)
+    if len(head) < HEAD_BYTES:
         return None
-    return msgspec.msgpack.decode(stream.read(int.from_bytes(length, "big")), type=Request)
-
-
-def _write(stream: BinaryIO, answer: Answer) -> None:
-    stream.write(frame(answer))
-    stream.flush()
+    _, length = frame_head(head)
+    return decode_request(stream.read(length))
 
 
 if __name__ == "__main__":

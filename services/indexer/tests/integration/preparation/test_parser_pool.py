@@ -5,11 +5,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from quarry_common.settings import load
-from quarry_indexer.chunking.chunk import ChunkOptions
+from quarry_indexer.chunking.chunk import Chunk, ChunkOptions
 from quarry_indexer.parsing.errors import (
     ParseCrashedError,
     ParseError,
@@ -18,7 +19,6 @@ from quarry_indexer.parsing.errors import (
     UnsupportedFormatError,
 )
 from quarry_indexer.preparation.pool import ParserPool
-from quarry_indexer.preparation.protocol import ChunkedDocument
 from quarry_indexer.preparation.settings import ParserSettings
 
 
@@ -47,8 +47,18 @@ def endless(tmp_path: Path) -> Path:
     return path
 
 
-async def prepare(pool: ParserPool, path: Path, file_name: str) -> ChunkedDocument:
-    return await pool.prepare(path, file_name, None, ChunkOptions(16, 0))
+class Taken(NamedTuple):
+    title: str
+    doc_type: str
+    text: str
+    chunks: list[Chunk]
+
+
+async def prepare(pool: ParserPool, path: Path, file_name: str, *, owner: str = "one") -> Taken:
+    async with pool.prepare(path, file_name, None, ChunkOptions(16, 0), owner=owner) as document:
+        text = b"".join([piece async for piece in document.text()])
+        chunks = [chunk async for page in document.chunks() for chunk in page]
+    return Taken(document.title, document.doc_type, text.decode(), chunks)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -69,7 +79,7 @@ async def test_documents_are_read_and_errors_are_typed(pool: ParserPool, note: P
     image = tmp_path / "image"
     image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
 
-    parsed = (await prepare(pool, note, "note.md")).document
+    parsed = await prepare(pool, note, "note.md")
     with pytest.raises(UnsupportedFormatError) as refused:
         await prepare(pool, image, "image.png")
 
@@ -85,14 +95,14 @@ async def test_chunks_come_with_the_text(pool: ParserPool, tmp_path: Path) -> No
 
     *_, last = answer.chunks
     assert len(answer.chunks) > 2
-    assert answer.document.text[last.char_start : last.char_end].endswith("The last words of the book.")
+    assert answer.text[last.char_start : last.char_end].endswith("The last words of the book.")
     assert last.heading_path == ("Two",)
 
 
 async def test_many_at_once_wait_for_their_turn(pool: ParserPool, note: Path) -> None:
     answers = await asyncio.gather(*(prepare(pool, note, "note.md") for _ in range(8)))
 
-    assert {answer.document.text for answer in answers} == {"# Note\n\nA few words.\n"}
+    assert {answer.text for answer in answers} == {"# Note\n\nA few words.\n"}
 
 
 async def test_a_process_is_replaced_after_its_share_of_documents(pool: ParserPool, note: Path) -> None:
@@ -112,7 +122,7 @@ async def test_a_hanging_document_is_stopped(note: Path, endless: Path) -> None:
             await prepare(pool, endless, "a.pdf")
 
         assert not is_running(pid)
-        assert (await prepare(pool, note, "note.md")).document.title == "Note"
+        assert (await prepare(pool, note, "note.md")).title == "Note"
 
 
 async def test_a_crash_concerns_only_its_document(pool: ParserPool, note: Path, endless: Path) -> None:
@@ -123,7 +133,7 @@ async def test_a_crash_concerns_only_its_document(pool: ParserPool, note: Path, 
 
     with pytest.raises(ParseCrashedError, match="SIGSEGV"):
         await reading
-    assert (await prepare(pool, note, "note.md")).document.title == "Note"
+    assert (await prepare(pool, note, "note.md")).title == "Note"
 
 
 async def test_a_process_killed_while_idle_fails_no_document(pool: ParserPool, note: Path) -> None:
@@ -132,7 +142,7 @@ async def test_a_process_killed_while_idle_fails_no_document(pool: ParserPool, n
     await until(lambda: not is_running(pid))
     await until(lambda: not Path(f"/proc/{pid}").exists())
 
-    assert (await prepare(pool, note, "note.md")).document.title == "Note"
+    assert (await prepare(pool, note, "note.md")).title == "Note"
 
 
 async def test_too_much_memory_ends_the_document_not_the_service(note: Path, tmp_path: Path) -> None:
@@ -143,7 +153,7 @@ async def test_too_much_memory_ends_the_document_not_the_service(note: Path, tmp
         with pytest.raises(ParseOutOfMemoryError, match="200 MB"):
             await prepare(pool, huge, "huge.pdf")
 
-        assert (await prepare(pool, note, "note.md")).document.title == "Note"
+        assert (await prepare(pool, note, "note.md")).title == "Note"
 
 
 async def test_cancelling_kills_the_process_and_frees_its_place(
@@ -157,7 +167,7 @@ async def test_cancelling_kills_the_process_and_frees_its_place(
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert not is_running(pid)
-    assert (await prepare(pool, note, "note.md")).document.title == "Note"
+    assert (await prepare(pool, note, "note.md")).title == "Note"
 
 
 async def test_a_file_that_is_gone_is_an_error_of_its_own(pool: ParserPool, tmp_path: Path) -> None:
@@ -176,7 +186,8 @@ async def test_processes_die_with_their_parent_even_while_reading(endless: Path)
         "async def main():\n"
         "    async with ParserPool(ParserSettings(parser_processes=1)) as pool:\n"
         "        print(*pool.process_ids(), flush=True)\n"
-        "        await pool.prepare(Path(sys.argv[1]), 'a.pdf', None, ChunkOptions())\n"
+        "        async with pool.prepare(Path(sys.argv[1]), 'a.pdf', None, ChunkOptions(), owner='one'):\n"
+        "            pass\n"
         "asyncio.run(main())\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

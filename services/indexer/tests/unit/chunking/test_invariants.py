@@ -39,6 +39,7 @@ FRAGMENTS = [
     '"x\ny",2,3\n',
     "0123456789abcdef" * 9,
     "👩‍👩‍👧",
+    "𝔄𝔫𝔣𝔞𝔫𝔤 𠀀𠀁。 ",
     "é",
     "\u200b",
     "\x0c",
@@ -55,9 +56,11 @@ def text_of(parsed: ParsedDocument, chunk: Chunk) -> str:
 
 def assert_sound(parsed: ParsedDocument, chunks: list[Chunk], options: ChunkOptions) -> None:
     covered = 0
+    encoded = parsed.text.encode()
     for ordinal, chunk in enumerate(chunks):
         assert chunk.ordinal == ordinal
         assert text_of(parsed, chunk).strip()
+        assert encoded[chunk.byte_start : chunk.byte_end].decode() == text_of(parsed, chunk)
         assert chunk.token_count <= options.max_tokens
         assert not parsed.text[covered : max(covered, chunk.char_start)].strip()
         assert chunk.char_end > covered
