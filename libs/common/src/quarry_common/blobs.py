@@ -75,7 +75,10 @@ class BlobStore:
 
     async def put_text(self, path: str, text: str) -> Stored:
         """Write `text` as UTF-8 to `path`. Raises `UnavailableError` when the store fails."""
-        body = text.encode()
+        return await self.put_bytes(path, text.encode())
+
+    async def put_bytes(self, path: str, body: bytes) -> Stored:
+        """Write a small `body` to `path`. Raises `UnavailableError` when the store fails."""
         with _failures(path):
             await obstore.put_async(self._store, path, body, use_multipart=False)
         return Stored(path, len(body), hashlib.sha256(body).hexdigest())

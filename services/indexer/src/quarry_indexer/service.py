@@ -5,10 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 
 from quarry_common.blobs import open_store
-from quarry_common.contracts import documents as contract
+from quarry_common.contracts import collections as collection_contract
+from quarry_common.contracts import documents
+from quarry_common.contracts import jobs as job_contract
 from quarry_common.contracts.streams import INDEXER_COMMANDS
-from quarry_common.embedding.load import load_embedder
-from quarry_common.embedding.pool import EmbedderPool
+from quarry_common.embedding.load import open_embedder
 from quarry_common.messaging.broker import broker, check, connect
 from quarry_common.messaging.consumer import DurableConsumer
 from quarry_common.messaging.outbox import Relay
@@ -21,12 +22,21 @@ from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.chunking.chunk import ChunkOptions
 from quarry_indexer.handlers.acceptance import Acceptance
+from quarry_indexer.handlers.changes import Changes
 from quarry_indexer.handlers.collections import Collections
 from quarry_indexer.handlers.commands import Commands
 from quarry_indexer.handlers.documents import Documents
+from quarry_indexer.handlers.inspection import IndexInspection
+from quarry_indexer.handlers.jobs import Jobs
+from quarry_indexer.indexing.activation import Activation
+from quarry_indexer.indexing.embedding import CachedEmbedder
+from quarry_indexer.indexing.inspection import Inspection
 from quarry_indexer.indexing.pipeline import Pipeline
 from quarry_indexer.indexing.purge import Purge
+from quarry_indexer.indexing.reading import Reader
+from quarry_indexer.indexing.upkeep import Upkeep
 from quarry_indexer.indexing.worker import Worker
+from quarry_indexer.indexing.writing import Writer
 from quarry_indexer.preparation.pool import ParserPool
 from quarry_indexer.settings import IndexerSettings
 
@@ -38,43 +48,71 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         connection = await stack.enter_async_context(connect(settings, "quarry-indexer"))
         database = await stack.enter_async_context(connect_pool(settings, SERVICE))
         parser = await stack.enter_async_context(ParserPool(settings))
-        local = load_embedder(settings)
-        embedder = EmbedderPool(local, max_waiting=settings.embedder_max_waiting)
-        stack.push_async_callback(embedder.close)
+        embedder = await stack.enter_async_context(open_embedder(settings))
         client = await stack.enter_async_context(connect_qdrant(settings))
-        index = VectorIndex(client, settings, embedder_id=local.id, dimensions=local.dimensions)
+        index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         blobs = open_store(settings)
 
         options = ChunkOptions(max_tokens=settings.chunk_tokens, overlap_tokens=settings.chunk_overlap_tokens)
         purge = Purge(database, blobs, index)
-        pipeline = Pipeline(database, blobs, index, parser, embedder, options, purge.wake)
+        pipeline = Pipeline(
+            database,
+            index,
+            Reader(database, blobs, parser, options, fair=settings.indexer_fairness),
+            Writer(database, index, CachedEmbedder(database, embedder, fair=settings.indexer_fairness)),
+            Activation(database, index, purge.wake),
+        )
         worker = Worker(
             database,
             pipeline,
             concurrency=settings.indexer_concurrency,
             lease_seconds=settings.job_lease_seconds,
+            fair=settings.indexer_fairness,
+        )
+        inspection = Inspection(database, index, worker.wake)
+        upkeep = Upkeep(
+            database,
+            blobs,
+            index,
+            inspection,
+            interval_seconds=settings.index_check_seconds,
+            embedding_days=settings.embedding_cache_days,
         )
 
         rpc = RpcServer(connection, SERVICE, settings.indexer_rpc_concurrency)
-        acceptance = Acceptance(database, blobs, local.id, worker.wake)
-        documents = Documents(database, index, purge.wake)
-        collections = Collections(database, index, local.id, purge.wake)
-        rpc.answer(contract.ACCEPT, acceptance.accept)
-        rpc.answer(contract.GET_DOCUMENT, documents.get)
-        rpc.answer(contract.LIST_DOCUMENTS, documents.list)
-        rpc.answer(contract.DELETE_DOCUMENT, documents.delete)
-        rpc.answer(contract.GET_JOB, documents.get_job)
-        rpc.answer(contract.LIST_JOBS, documents.list_jobs)
-        rpc.answer(contract.CREATE_COLLECTION, collections.create)
-        rpc.answer(contract.GET_COLLECTION, collections.get)
-        rpc.answer(contract.LIST_COLLECTIONS, collections.list)
-        rpc.answer(contract.DELETE_COLLECTION, collections.delete)
+        acceptance = Acceptance(database, blobs, embedder.id, worker.wake)
+        reading = Documents(database, blobs)
+        changes = Changes(database, index, worker.wake, purge.wake)
+        jobs = Jobs(database, worker.wake, purge.wake)
+        collections = Collections(database, index, embedder.id, purge.wake)
+        rpc.answer(documents.ACCEPT, acceptance.accept)
+        rpc.answer(documents.ACCEPT_BATCH, acceptance.accept_batch)
+        rpc.answer(documents.GET_DOCUMENT, reading.get)
+        rpc.answer(documents.LIST_DOCUMENTS, reading.list)
+        rpc.answer(documents.GET_CONTENT, reading.content)
+        rpc.answer(documents.LIST_CHUNKS, reading.list_chunks)
+        rpc.answer(documents.PATCH_DOCUMENT, changes.patch)
+        rpc.answer(documents.DELETE_DOCUMENT, changes.delete)
+        rpc.answer(documents.REINDEX, changes.reindex)
+        rpc.answer(documents.INSPECT_INDEX, IndexInspection(database, inspection).inspect)
+        rpc.answer(job_contract.GET_JOB, jobs.get)
+        rpc.answer(job_contract.LIST_JOBS, jobs.list)
+        rpc.answer(job_contract.CANCEL_JOB, jobs.cancel)
+        rpc.answer(job_contract.CANCEL_JOBS, jobs.cancel_all)
+        rpc.answer(job_contract.RETRY_JOB, jobs.retry)
+        rpc.answer(job_contract.LIST_DEAD_LETTERS, jobs.list_dead_letters)
+        rpc.answer(job_contract.REPLAY_DEAD_LETTERS, jobs.replay)
+        rpc.answer(job_contract.DISCARD_DEAD_LETTERS, jobs.discard)
+        rpc.answer(collection_contract.CREATE_COLLECTION, collections.create)
+        rpc.answer(collection_contract.GET_COLLECTION, collections.get)
+        rpc.answer(collection_contract.LIST_COLLECTIONS, collections.list)
+        rpc.answer(collection_contract.DELETE_COLLECTION, collections.delete)
 
         commands = DurableConsumer(
             broker(settings, "quarry-indexer-commands"), INDEXER_COMMANDS, Commands(worker, purge).receive
         )
         yield Service(
-            parts=[rpc, worker, purge, Relay(database, connection), commands],
+            parts=[rpc, worker, purge, upkeep, Relay(database, connection), commands],
             checks={
                 "database": database.check,
                 "message_bus": lambda: check(connection),

@@ -1,7 +1,7 @@
 """The indexer on real servers: migrated once, run in this process, asked over NATS as the gateway does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +11,19 @@ import pytest
 from quarry_common.blobs import BlobStore, open_store
 from quarry_common.commands import MigrateSettings, migrate_all
 from quarry_common.contracts import documents as contract
-from quarry_common.contracts.documents import Accept, Accepted, BlobRef, DocumentFields, Job, JobRef
+from quarry_common.contracts import jobs as job_contract
+from quarry_common.contracts.documents import (
+    Accept,
+    AcceptBatch,
+    Accepted,
+    AcceptedBatch,
+    BatchItem,
+    BlobRef,
+    Document,
+    DocumentFields,
+    DocumentRef,
+)
+from quarry_common.contracts.jobs import ChangeJob, Job, JobDetail, JobRef, JobState
 from quarry_common.embedding.load import load_embedder
 from quarry_common.ids import new_id
 from quarry_common.messaging.broker import connect
@@ -52,22 +64,57 @@ class Indexer:
         **fields: object,
     ) -> Accepted:
         tenant = tenant_id or self.tenant_id
-        blob = None
-        if content is not None:
-
-            async def stream() -> AsyncIterator[bytes]:
-                yield content
-
-            path = f"tenants/{tenant}/uploads/{new_id()}"
-            stored = await self.blobs.put_stream(path, stream(), max_bytes=1 << 30)
-            blob = BlobRef(stored.path, stored.size_bytes, stored.sha256, file_name)
-        request = Accept(tenant, DocumentFields(**fields), blob, upsert, key)  # type: ignore[arg-type]
+        blob = await self.store(content, file_name, tenant) if content is not None else None
+        request = Accept(
+            tenant,
+            DocumentFields(**fields),  # type: ignore[arg-type]
+            blob,
+            upsert=upsert,
+            idempotency_key=key,
+        )
         return await self.rpc.call(contract.ACCEPT, request)
 
-    async def job(self, job_id: UUID, tenant_id: UUID | None = None) -> Job:
-        return await self.rpc.call(contract.GET_JOB, JobRef(tenant_id or self.tenant_id, job_id))
+    async def store(
+        self, content: bytes, file_name: str = "file.txt", tenant_id: UUID | None = None
+    ) -> BlobRef:
+        path = f"tenants/{tenant_id or self.tenant_id}/uploads/{new_id()}"
+        stored = await self.blobs.put_bytes(path, content)
+        return BlobRef(stored.path, stored.size_bytes, stored.sha256, file_name)
 
-    async def finished(self, job_id: UUID, tenant_id: UUID | None = None, seconds: float = 60) -> Job:
+    async def put_batch(
+        self, *texts: str, upsert: bool = False, key: str | None = None, **fields: object
+    ) -> AcceptedBatch:
+        items = [
+            BatchItem(
+                DocumentFields(**fields, external_id=f"{number}" if upsert else None),  # type: ignore[arg-type]
+                await self.store(text.encode()) if text else None,
+            )
+            for number, text in enumerate(texts)
+        ]
+        digest = "".join(texts).encode()
+        request = AcceptBatch(self.tenant_id, items, upsert, idempotency_key=key, request_sha256=digest)
+        return await self.rpc.call(contract.ACCEPT_BATCH, request)
+
+    async def searchable(self, content: bytes | None, **fields: object) -> Accepted:
+        """Store a document and wait until it can be found."""
+        accepted = await self.put(content, **fields)  # type: ignore[arg-type]
+        job = await self.finished(accepted.job_id)
+        assert job.state is JobState.SUCCEEDED, job
+        return accepted
+
+    async def document(self, document_id: UUID) -> Document:
+        return await self.rpc.call(contract.GET_DOCUMENT, DocumentRef(self.tenant_id, document_id))
+
+    async def cancel(self, job_id: UUID) -> Job:
+        return await self.rpc.call(job_contract.CANCEL_JOB, ChangeJob(self.tenant_id, job_id))
+
+    async def retry(self, job_id: UUID) -> Job:
+        return await self.rpc.call(job_contract.RETRY_JOB, ChangeJob(self.tenant_id, job_id))
+
+    async def job(self, job_id: UUID, tenant_id: UUID | None = None) -> JobDetail:
+        return await self.rpc.call(job_contract.GET_JOB, JobRef(tenant_id or self.tenant_id, job_id))
+
+    async def finished(self, job_id: UUID, tenant_id: UUID | None = None, seconds: float = 60) -> JobDetail:
         async with asyncio.timeout(seconds):
             while not (job := await self.job(job_id, tenant_id)).state.final:
                 await asyncio.sleep(0.02)
@@ -75,6 +122,13 @@ class Indexer:
 
     def of_another_tenant(self) -> "Indexer":
         return Indexer(self.rpc, self.blobs, self.index, self.admin_dsn, new_id())
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+    """Return when `condition` holds; the test fails when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

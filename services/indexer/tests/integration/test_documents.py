@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from quarry_common.contracts import documents as contract
-from quarry_common.contracts.documents import DocumentRef, DocumentStatus, JobState, ListDocuments
+from quarry_common.contracts import jobs as job_contract
+from quarry_common.contracts.documents import DeleteDocument, DocumentRef, DocumentStatus, ListDocuments
+from quarry_common.contracts.jobs import JobRef, JobState
 from quarry_common.errors import RemoteError
 
 from .conftest import Indexer
@@ -117,7 +119,7 @@ async def test_competing_upserts_end_with_the_last_version(indexer: Indexer) -> 
 
 
 async def test_one_idempotency_key_makes_one_document(indexer: Indexer) -> None:
-    answers = await asyncio.gather(*(indexer.put(TEXT, title="once", key="key-1") for _ in range(10)))
+    answers = await asyncio.gather(*(indexer.put(TEXT, title="once", key="key-1") for _ in range(50)))
 
     assert len({(answer.document_id, answer.job_id) for answer in answers}) == 1
 
@@ -137,7 +139,7 @@ async def test_a_deleted_document_is_gone_at_once_and_its_files_soon(indexer: In
     await other.finished(accepted.job_id)
     reference = DocumentRef(other.tenant_id, accepted.document_id)
 
-    await other.rpc.call(contract.DELETE_DOCUMENT, reference)
+    await other.rpc.call(contract.DELETE_DOCUMENT, DeleteDocument(other.tenant_id, accepted.document_id))
 
     assert await other.index.count(other.tenant_id, accepted.document_id) == 0
     with pytest.raises(RemoteError) as missing:
@@ -151,7 +153,7 @@ async def test_a_deleted_document_is_gone_at_once_and_its_files_soon(indexer: In
 async def test_a_deleted_external_id_comes_back_as_a_newer_version(indexer: Indexer) -> None:
     first = await indexer.put(TEXT, external_id="phoenix", upsert=True)
     await indexer.finished(first.job_id)
-    await indexer.rpc.call(contract.DELETE_DOCUMENT, DocumentRef(indexer.tenant_id, first.document_id))
+    await indexer.rpc.call(contract.DELETE_DOCUMENT, DeleteDocument(indexer.tenant_id, first.document_id))
 
     again = await indexer.put(TEXT, external_id="phoenix", upsert=True)
     job = await indexer.finished(again.job_id)
@@ -166,8 +168,8 @@ async def test_another_tenant_sees_nothing(indexer: Indexer) -> None:
 
     for method, request in (
         (contract.GET_DOCUMENT, DocumentRef(stranger.tenant_id, accepted.document_id)),
-        (contract.DELETE_DOCUMENT, DocumentRef(stranger.tenant_id, accepted.document_id)),
-        (contract.GET_JOB, contract.JobRef(stranger.tenant_id, accepted.job_id)),
+        (contract.DELETE_DOCUMENT, DeleteDocument(stranger.tenant_id, accepted.document_id)),
+        (job_contract.GET_JOB, JobRef(stranger.tenant_id, accepted.job_id)),
     ):
         with pytest.raises(RemoteError) as refused:
             await indexer.rpc.call(method, request)  # type: ignore[arg-type]

@@ -56,10 +56,21 @@ class DocumentIndexed(EventData, frozen=True):
         return str(self.document_id)
 
 
-class DocumentUpdated(DocumentIndexed, frozen=True):
-    """A new version of a document has taken the place of the one before."""
+class DocumentUpdated(EventData, frozen=True):
+    """A document says something else: a new version has taken the place of the one before, or what is said
+    of it was changed without a job."""
 
     type: ClassVar[str] = "document.updated"
+    document_id: UUID
+    job_id: UUID | None
+    collection: str
+    external_id: str | None
+    version: int
+    revision: int
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.document_id)
 
 
 class DocumentIndexingFailed(EventData, frozen=True):

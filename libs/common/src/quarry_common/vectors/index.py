@@ -82,9 +82,9 @@ class VectorIndex:
         """Let searches find versions of documents. Ends within ten seconds: rows are held meanwhile."""
         await self._set({"active": 1}, _versions(tenant_id, versions))
 
-    async def update_payload(self, tenant_id: UUID, document_id: UUID, change: DocumentChange) -> None:
-        """Give every point of a document its new metadata. Ends within ten seconds."""
-        await self._set(change_payload(change), _points(tenant_id, document_id))
+    async def update_payload(self, tenant_id: UUID, version: VersionKey, change: DocumentChange) -> None:
+        """Give every point of a version its new metadata. Ends within ten seconds."""
+        await self._set(change_payload(change), _versions(tenant_id, [version]))
 
     async def delete_versions(self, tenant_id: UUID, versions: Sequence[VersionKey]) -> None:
         """Delete the points of versions of documents. Ends within ten seconds."""

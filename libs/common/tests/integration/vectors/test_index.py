@@ -264,7 +264,7 @@ class TestSearch:
             updated_at=made.updated_at + timedelta(days=1),
         )
 
-        await index.update_payload(tenant, made.document_id, change)
+        await index.update_payload(tenant, (made.document_id, 1), change)
 
         passage = (await index.fetch(Scope(tenant), [str(made.id)]))[str(made.id)]
         assert (passage.doc_type, passage.tags, passage.metadata) == ("note", ["new"], {"new": 2})

@@ -41,20 +41,36 @@ class EmbedderMismatchError(ConflictError):
     advice = "Configure the embedder that the collection was made with, or use a new collection."
 
 
-class IdempotencyKeyReusedError(ValidationError):
-    """The same key came with another request."""
-
-    code = "idempotency_key_reused"
-    title = "The idempotency key was used for another request"
-    advice = "Use a new Idempotency-Key for each different request."
-
-
 class EmptyDocumentError(ValidationError):
     """There is neither title nor text."""
 
     code = "document_empty"
     title = "The document is empty"
     advice = "Give it a title, some content, or both."
+
+
+class JobOpenError(ConflictError):
+    """The job has not ended, so that it cannot be tried again."""
+
+    code = "job_not_finished"
+    title = "The job has not ended"
+    advice = "Wait until it has, or cancel it first."
+
+
+class JobEndedError(ConflictError):
+    """The job has ended, so that it cannot be cancelled."""
+
+    code = "job_finished"
+    title = "The job has ended"
+    advice = "Delete the document if it shall not be found."
+
+
+class JobSupersededError(ConflictError):
+    """The document was deleted or replaced since, so that the job cannot be tried again."""
+
+    code = "job_superseded"
+    title = "The document has moved on"
+    advice = "Read the document; its newest job tells how it stands."
 
 
 class FileMissingError(QuarryError):

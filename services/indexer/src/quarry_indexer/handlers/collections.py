@@ -3,23 +3,27 @@
 from collections.abc import Callable
 
 from quarry_common import cursors
-from quarry_common.contracts.commands import PurgeDocuments
-from quarry_common.contracts.documents import (
+from quarry_common.contracts.collections import (
+    CREATE_COLLECTION,
     DEFAULT_COLLECTION,
     Collection,
     CollectionDeleted,
     CollectionPage,
     CollectionRef,
+    CreateCollection,
     ListCollections,
 )
+from quarry_common.contracts.commands import PurgeDocuments
 from quarry_common.contracts.events import CollectionDeleted as CollectionDeletedEvent
-from quarry_common.messaging.outbox import publish_command, publish_event
+from quarry_common.contracts.events import JobCancelled
+from quarry_common.messaging.outbox import Message, publish
+from quarry_common.postgres.idempotency import fingerprint, once
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.domain.errors import CollectionExistsError, CollectionMissingError, DefaultCollectionError
 from quarry_indexer.handlers.documents import bounded
-from quarry_indexer.repository import collections, documents
+from quarry_indexer.repository import collections, documents, jobs
 
 _COLLECTIONS = "collections"
 """The list, as its cursors name it."""
@@ -36,12 +40,18 @@ class Collections:
         self._embedder_id = embedder_id
         self._purge = purge
 
-    async def create(self, request: CollectionRef) -> Collection:
+    async def create(self, request: CreateCollection) -> Collection:
         """Create a collection for the embedder that runs."""
-        async with self._database.tenant_transaction(request.tenant_id) as connection:
-            if not await collections.create(connection, request.tenant_id, request.name, self._embedder_id):
-                raise CollectionExistsError(f"There is a collection {request.name!r} already.")
-            return await self._one(connection, request)
+        tenant_id, name = request.tenant_id, request.name
+
+        async def work(connection: Connection) -> Collection:
+            if not await collections.create(connection, tenant_id, name, self._embedder_id):
+                raise CollectionExistsError(f"There is a collection {name!r} already.")
+            return await self._one(connection, CollectionRef(tenant_id, name))
+
+        digest = fingerprint(CREATE_COLLECTION.name, name)
+        made, _ = await once(self._database, tenant_id, request.idempotency_key, digest, Collection, work)
+        return made
 
     async def get(self, request: CollectionRef) -> Collection:
         """Return one collection."""
@@ -68,13 +78,18 @@ class Collections:
         async with self._database.tenant_transaction(tenant_id) as connection:
             if not await collections.delete(connection, tenant_id, request.name):
                 raise CollectionMissingError(f"There is no collection {request.name!r}.")
-            count = await documents.bury_collection(connection, tenant_id, request.name)
-            event = CollectionDeletedEvent(request.name, count)
-            await publish_event(connection, event, service=SERVICE, tenant_id=tenant_id)
-            await publish_command(connection, PurgeDocuments(), tenant_id=tenant_id)
+            ids = await documents.in_collection(connection, tenant_id, request.name)
+            cancelled = await jobs.cancel(connection, "the collection was deleted", document_ids=ids)
+            await documents.bury(connection, ids)
+            told = [
+                Message(JobCancelled(job.id, job.document_id, job.collection, job.attempt))
+                for job in cancelled
+            ]
+            told += [Message(CollectionDeletedEvent(request.name, len(ids))), Message(PurgeDocuments())]
+            await publish(connection, told, service=SERVICE, tenant_id=tenant_id)
         await self._index.delete_collection(tenant_id, request.name)
         self._purge()
-        return CollectionDeleted(request.name, count)
+        return CollectionDeleted(request.name, len(ids))
 
     async def _one(self, connection: Connection, request: CollectionRef) -> Collection:
         if request.name == DEFAULT_COLLECTION:

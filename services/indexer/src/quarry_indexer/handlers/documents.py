@@ -1,32 +1,34 @@
-"""Reading and deleting documents, reading jobs."""
+"""Reading documents: one, many, their text and their chunks."""
 
-from collections.abc import Callable
+import json
+from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from quarry_common import cursors
-from quarry_common.contracts.commands import PurgeDocuments
+from quarry_common.blobs import BlobStore
 from quarry_common.contracts.documents import (
-    Deleted,
+    Chunk,
+    ChunkPage,
+    Content,
     Document,
     DocumentPage,
     DocumentRef,
-    Job,
-    JobPage,
-    JobRef,
+    ListChunks,
     ListDocuments,
-    ListJobs,
+    Order,
 )
-from quarry_common.contracts.events import DocumentDeleted, JobCancelled
-from quarry_common.errors import NotFoundError
-from quarry_common.ids import document_id_for
-from quarry_common.messaging.outbox import publish_command, publish_event
+from quarry_common.errors import FieldError, NotFoundError, ValidationError
+from quarry_common.ids import chunk_id_for, document_id_for
 from quarry_common.postgres.pool import Connection, Database
-from quarry_common.vectors.index import VectorIndex
-from quarry_indexer import SERVICE
-from quarry_indexer.repository import documents, jobs
+from quarry_indexer.indexing.passages import Passage, read_passages
+from quarry_indexer.repository import chunks, documents, versions
+from quarry_indexer.repository.documents import Position
+from quarry_indexer.repository.versions import VersionRow
 
 MAX_LIMIT = 100
-_DOCUMENTS, _JOBS = "documents", "jobs"
+_DOCUMENTS, _CHUNKS = "documents", "chunks"
 """The lists, as their cursors name them."""
 
 
@@ -36,88 +38,71 @@ def bounded(limit: int) -> int:
 
 
 class Documents:
-    """Answers what is asked of documents and jobs."""
+    """Answers what is asked of documents."""
 
-    def __init__(self, database: Database, index: VectorIndex, purge: Callable[[], None]) -> None:
+    def __init__(self, database: Database, blobs: BlobStore) -> None:
         self._database = database
-        self._index = index
-        self._purge = purge
+        self._blobs = blobs
 
     async def get(self, request: DocumentRef) -> Document:
         """Return one document."""
         async with self._database.tenant_transaction(request.tenant_id) as connection:
-            found = await documents.find(connection, request.tenant_id, _id(request))
-        if found is None:
-            raise _missing(request)
-        return found
+            return await found(connection, request)
 
     async def list(self, request: ListDocuments) -> DocumentPage:
-        """Return some documents, newest first."""
+        """Return some documents in the order asked for."""
         limit = bounded(request.limit)
         async with self._database.tenant_transaction(request.tenant_id) as connection:
-            found = await documents.page(
+            page = await documents.page(
                 connection,
                 request.tenant_id,
                 collection=request.collection,
                 status=request.status,
-                before=cursors.decode_id(_DOCUMENTS, request.cursor),
+                filters=request.filters,
+                order=request.order,
+                descending=request.descending,
+                after=_position(request),
                 limit=limit + 1,
             )
-        following = cursors.encode(_DOCUMENTS, str(found[limit - 1].id)) if len(found) > limit else None
-        return DocumentPage(found[:limit], following)
+        return DocumentPage(page[:limit], _after(request, page[limit - 1]) if len(page) > limit else None)
 
-    async def delete(self, request: DocumentRef) -> Deleted:
-        """Make a document unfindable, now; its remains are purged afterwards.
-
-        The tombstone is committed before the points go: a job at its fence, or a purge after a crash,
-        sees it.
-        """
-        tenant_id, document_id = request.tenant_id, _id(request)
-        async with self._database.tenant_transaction(tenant_id) as connection:
-            latest = await self._bury(connection, request, document_id)
-        # Only what was there: the same external id may be coming back at this very moment.
-        await self._index.delete_versions(tenant_id, document_id, below=latest + 1)
-        self._purge()
-        return Deleted(document_id)
-
-    async def _bury(self, connection: Connection, request: DocumentRef, document_id: UUID) -> int:
-        row = await documents.lock(connection, document_id)
-        if row is None or row.deleted_at is not None or row.latest_version == 0:
-            raise _missing(request)
-        for job in await jobs.cancel(connection, document_id, queued_only=False):
-            cancelled = JobCancelled(job.id, document_id, row.collection, job.attempt)
-            await publish_event(connection, cancelled, service=SERVICE, tenant_id=request.tenant_id)
-        await documents.bury(connection, document_id)
-        deleted = DocumentDeleted(document_id, row.collection, row.external_id)
-        await publish_event(connection, deleted, service=SERVICE, tenant_id=request.tenant_id)
-        await publish_command(connection, PurgeDocuments(), tenant_id=request.tenant_id)
-        return row.latest_version
-
-    async def get_job(self, request: JobRef) -> Job:
-        """Return one job."""
+    async def content(self, request: DocumentRef) -> Content:
+        """Return where the text of a document's searchable version is."""
         async with self._database.tenant_transaction(request.tenant_id) as connection:
-            found = await jobs.find(connection, request.tenant_id, request.job_id)
-        if found is None:
-            raise NotFoundError(f"There is no job {request.job_id}.")
-        return found
+            document = await found(connection, request)
+            version = await self._searchable(connection, document)
+        return Content(version.text_path or "", version.version, document.revision)
 
-    async def list_jobs(self, request: ListJobs) -> JobPage:
-        """Return some jobs, newest first."""
+    async def list_chunks(self, request: ListChunks) -> ChunkPage:
+        """Return some chunks of a document's searchable version with their texts."""
         limit = bounded(request.limit)
         async with self._database.tenant_transaction(request.tenant_id) as connection:
-            found = await jobs.page(
-                connection,
-                request.tenant_id,
-                state=request.state,
-                document_id=request.document_id,
-                before=cursors.decode_id(_JOBS, request.cursor),
-                limit=limit + 1,
+            document = await found(connection, request)
+            version = await self._searchable(connection, document)
+            first = _ordinal(request.cursor, version.version)
+            part = await chunks.page(connection, version.document_id, version.version, first, limit + 1)
+        read = await read_passages(self._blobs, version.text_path or "", part[:limit]) if part else []
+        more = f"{version.version}.{part[limit].ordinal}" if len(part) > limit else None
+        return ChunkPage(
+            document.id,
+            version.version,
+            [_chunk(version, passage) for passage in read],
+            cursors.encode(_CHUNKS, more) if more else None,
+        )
+
+    async def _searchable(self, connection: Connection, document: Document) -> VersionRow:
+        key = (document.id, document.version or 0)
+        version = (await versions.find(connection, [key])).get(key)
+        if version is None or version.text_path is None:
+            raise NotFoundError(
+                f"The document {document.id} has no text yet: it is {document.status.value}.",
+                advice="Wait until its job has succeeded.",
             )
-        following = cursors.encode(_JOBS, str(found[limit - 1].id)) if len(found) > limit else None
-        return JobPage(found[:limit], following)
+        return version
 
 
-def _id(request: DocumentRef) -> UUID:
+def document_id(request: DocumentRef) -> UUID:
+    """Return the id of the document that `request` names."""
     if request.document_id is not None:
         return request.document_id
     if request.collection is None or request.external_id is None:
@@ -125,5 +110,64 @@ def _id(request: DocumentRef) -> UUID:
     return document_id_for(request.tenant_id, request.collection, request.external_id)
 
 
-def _missing(request: DocumentRef) -> NotFoundError:
+async def found(connection: Connection, request: DocumentRef) -> Document:
+    """Return the document that `request` names. Raises `NotFoundError`."""
+    document = await documents.find(connection, request.tenant_id, document_id(request))
+    if document is None:
+        raise missing(request)
+    return document
+
+
+def missing(request: DocumentRef) -> NotFoundError:
+    """Return the error that there is no such document."""
     return NotFoundError(f"There is no document {request.document_id or request.external_id!r}.")
+
+
+def _chunk(version: VersionRow, passage: Passage) -> Chunk:
+    chunk = passage.chunk
+    return Chunk(
+        id=chunk_id_for(version.document_id, version.version, chunk.ordinal),
+        ordinal=chunk.ordinal,
+        heading_path=list(chunk.heading_path),
+        page=chunk.page,
+        char_start=chunk.char_start,
+        char_end=chunk.char_end,
+        token_count=chunk.token_count,
+        text=passage.text,
+    )
+
+
+def _ordinal(cursor: str | None, version: int) -> int:
+    if cursor is None:
+        return 0
+    of, _, ordinal = cursors.decode(_CHUNKS, cursor).partition(".")
+    if of != str(version) or not ordinal.isdecimal() or len(ordinal) > 9:
+        message = "belongs to another version of the document; begin again without it"
+        raise ValidationError("The cursor is not valid.", errors=[FieldError("cursor", message)])
+    return int(ordinal)
+
+
+def _after(request: ListDocuments, last: Document) -> str:
+    value = {
+        Order.CREATED_AT: last.created_at,
+        Order.UPDATED_AT: last.updated_at,
+        Order.TITLE: last.title,
+    }[request.order]
+    shown = value.isoformat() if isinstance(value, datetime) else value
+    return cursors.encode(_DOCUMENTS, json.dumps([request.order, request.descending, shown, str(last.id)]))
+
+
+def _position(request: ListDocuments) -> Position | None:
+    if request.cursor is None:
+        return None
+    try:
+        order, descending, value, last = msgspec.json.decode(
+            cursors.decode(_DOCUMENTS, request.cursor), type=tuple[Order, bool, str, UUID]
+        )
+        if (order, descending) != (request.order, request.descending):
+            message = "belongs to another order; use it with the `sort` of the list that gave it"
+            raise ValidationError("The cursor is not valid.", errors=[FieldError("cursor", message)])
+        return (value if order is Order.TITLE else datetime.fromisoformat(value)), last
+    except (msgspec.MsgspecError, ValueError):
+        message = "is not a cursor of this list; use `next_cursor` of the answer before, unchanged"
+        raise ValidationError("The cursor is not valid.", errors=[FieldError("cursor", message)]) from None

@@ -1,7 +1,10 @@
-"""Removes what nobody will find again: replaced, deleted and failed versions, from every store."""
+"""Removes what nobody will find again: replaced, deleted, failed and cancelled versions, from every store."""
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
 
 import asyncpg
 
@@ -10,7 +13,8 @@ from quarry_common.errors import QuarryError
 from quarry_common.postgres.pool import Database
 from quarry_common.vectors.index import VectorIndex
 from quarry_indexer.indexing.metrics import PURGED
-from quarry_indexer.repository import idempotency, versions
+from quarry_indexer.indexing.waiting import wait_for
+from quarry_indexer.repository import versions
 from quarry_indexer.repository.versions import Discarded
 
 log = logging.getLogger(__name__)
@@ -41,31 +45,33 @@ class Purge:
                     pass
             except (QuarryError, asyncpg.PostgresError) as error:
                 log.warning("purge: %s; trying again", error)
-            await self._idle(stopping)
+            await wait_for(self._woken, stopping, POLL_SECONDS)
 
     async def purge_batch(self) -> int:
         """Purge some versions and return how many were found."""
         async with self._database.worker_transaction() as connection:
-            found = await versions.discarded(connection, BATCH)
-            await idempotency.expire(connection)
+            found = await versions.to_purge(connection, BATCH)
+        by_tenant: dict[UUID, list[Discarded]] = defaultdict(list)
         for version in found:
-            await self._purge(version)
+            by_tenant[version.tenant_id].append(version)
+        for tenant_id, discarded in by_tenant.items():
+            await self._purge(tenant_id, discarded)
         return len(found)
 
-    async def _purge(self, version: Discarded) -> None:
-        await self._index.delete_versions(version.tenant_id, version.document_id, version=version.version)
-        if version.text_path is not None:
-            await self._blobs.delete(version.text_path)
-        if version.blob_path is not None and version.state == "discarded":
-            await self._blobs.delete(version.blob_path)
-        async with self._database.tenant_transaction(version.tenant_id) as connection:
-            await versions.purged(connection, version)
-        PURGED.inc()
-
-    async def _idle(self, stopping: asyncio.Event) -> None:
-        waits = {asyncio.create_task(self._woken.wait()), asyncio.create_task(stopping.wait())}
-        try:
-            await asyncio.wait(waits, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    async def _purge(self, tenant_id: UUID, discarded: Sequence[Discarded]) -> None:
+        """Remove versions while their rows are held: one that is revived comes before or after."""
+        async with self._database.tenant_transaction(tenant_id) as connection:
+            remains = await versions.hold_remains(
+                connection, [(version.document_id, version.version) for version in discarded]
+            )
+            if not remains:
+                return
+            await self._index.delete_versions(
+                tenant_id, [(version.document_id, version.version) for version in remains]
+            )
+            for version in remains:
+                for path in (version.text_path, version.blob_path):
+                    if path is not None:
+                        await self._blobs.delete(path)
+            await versions.purged(connection, remains)
+        PURGED.inc(len(remains))

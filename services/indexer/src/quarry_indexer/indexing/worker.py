@@ -1,44 +1,66 @@
-"""Takes jobs and lets each run under its lease: renewed while it lasts, given back when the process stops."""
+"""Takes jobs and lets them run under their leases: renewed while they last, given back when it stops.
+
+Fairness: a tenant has at most half of the places, so that there is one for the next; when all are taken and
+yet another waits, a tenant that has most makes way at the end of a batch.
+"""
 
 import asyncio
 import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from uuid import UUID
 
 import asyncpg
 
-from quarry_common.contracts.documents import JobState
 from quarry_common.contracts.events import DocumentIndexingFailed, JobFailed
-from quarry_common.errors import ErrorData, QuarryError
-from quarry_common.messaging.outbox import publish_event
+from quarry_common.contracts.jobs import JobState
+from quarry_common.errors import ErrorData, QuarryError, UnavailableError
+from quarry_common.messaging.outbox import Message, publish
 from quarry_common.postgres.pool import Database
 from quarry_common.telemetry import tracing
 from quarry_common.telemetry.logging import bound
 from quarry_indexer import SERVICE
 from quarry_indexer.domain import retry
 from quarry_indexer.domain.errors import LeaseLostError
+from quarry_indexer.indexing.bundle import Bundle, YieldedError
 from quarry_indexer.indexing.metrics import ACTIVE, JOBS
 from quarry_indexer.indexing.pipeline import Pipeline
-from quarry_indexer.repository import documents, jobs, versions
-from quarry_indexer.repository.jobs import Lease
+from quarry_indexer.repository import documents, leases, versions
+from quarry_indexer.repository.leases import Lease
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 AFTER_ERROR_SECONDS = 1.0
+LONGEST_BEAT_SECONDS = 2.0
+ROOM_SECONDS = 0.5
 
 
 class Worker:
-    """Works on a bounded number of jobs at a time."""
+    """Works on a bounded number of bundles at a time. With `fair` off tenants are served as they come."""
 
     def __init__(
-        self, database: Database, pipeline: Pipeline, *, concurrency: int, lease_seconds: float
+        self,
+        database: Database,
+        pipeline: Pipeline,
+        *,
+        concurrency: int,
+        lease_seconds: float,
+        fair: bool = True,
     ) -> None:
         self._database = database
         self._pipeline = pipeline
         self._lease_seconds = lease_seconds
         self._slots = asyncio.Semaphore(concurrency)
+        self._cap = max(1, concurrency // 2) if fair else concurrency
+        self._fair = fair
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._woken = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Bundle] = {}
 
     def wake(self) -> None:
         """Say that there may be a job; a slow poll finds it otherwise."""
@@ -46,38 +68,44 @@ class Worker:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Take jobs until `stopping` is set; then give back those in hand, to be resumed by anybody."""
-        stop = asyncio.create_task(stopping.wait())
-        taking = asyncio.create_task(self._take())
+        parts = [
+            asyncio.create_task(stopping.wait()),
+            asyncio.create_task(self._take()),
+            asyncio.create_task(self._beat()),
+            asyncio.create_task(self._make_room()),
+        ]
         try:
-            await asyncio.wait({stop, taking}, return_when=asyncio.FIRST_COMPLETED)
-            if taking.done():
-                taking.result()
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
         finally:
-            taking.cancel()
-            stop.cancel()
-            for task in self._running:
+            for task in [*parts[1:2], *self._running]:
                 task.cancel()
             if self._running:
                 await asyncio.wait(self._running, timeout=10)
+            for part in parts:
+                part.cancel()
 
     async def _take(self) -> None:
         while True:
             await self._slots.acquire()
             self._woken.clear()
-            lease = await self._claim()
-            if lease is None:
+            claimed = await self._claim()
+            if not claimed:
                 self._slots.release()
                 await self._idle()
                 continue
-            task = asyncio.create_task(self._work(lease))
-            self._running.add(task)
+            bundle = Bundle(claimed, self._settle)
+            task = asyncio.create_task(self._work(bundle))
+            self._running[task] = bundle
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        del self._running[task]
         self._slots.release()
+        self._woken.set()  # a tenant that had all it may have may have another
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a job was left to its lease", exc_info=error)
+            log.error("jobs were left to their leases", exc_info=error)
 
     async def _idle(self) -> None:
         try:
@@ -86,107 +114,154 @@ class Worker:
         except TimeoutError:
             return
 
-    async def _claim(self) -> Lease | None:
+    async def _claim(self) -> list[Lease]:
+        held = Counter(bundle.tenant_id for bundle in self._running.values())
+        full = [tenant_id for tenant_id, count in held.items() if count >= self._cap]
         try:
             async with self._database.worker_transaction() as connection:
-                return await jobs.claim(connection, self._lease_seconds)
+                return await leases.claim(
+                    connection, self._lease_seconds, passed_over=full, worker=self._name, fair=self._fair
+                )
         except (QuarryError, asyncpg.PostgresError) as error:
             log.warning("no job could be claimed: %s", error)
             await asyncio.sleep(AFTER_ERROR_SECONDS)
-            return None
+            return []
 
-    async def _work(self, lease: Lease) -> None:
-        first = lease.attempt == 1
-        headers = {"traceparent": lease.traceparent} if first and lease.traceparent else None
-        with (
-            bound(tenant=str(lease.tenant_id), job=str(lease.job_id)),
-            ACTIVE.track_inprogress(),
-            tracing.span(
-                "index document",
-                kind=tracing.CONSUMER,
-                headers=headers,
-                links=() if first else tracing.link_to(lease.traceparent),
-                attributes={"document.id": str(lease.document_id), "job.attempt": lease.attempt},
-            ),
-        ):
-            outcome = await self._run(lease)
-        JOBS.labels(outcome).inc()
-
-    async def _run(self, lease: Lease) -> str:
-        try:
-            retry.refuse_abandoned(lease.takeovers)
-            await self._under_lease(lease)
-        except LeaseLostError:
-            log.info("the job is no longer this worker's")
-            return "lease_lost"
-        except asyncio.CancelledError:
-            await asyncio.shield(self._release(lease))
-            raise
-        except Exception as error:  # noqa: BLE001 - the worker's edge: every job is settled
-            return await self._settle(lease, error)
-        return "succeeded"
-
-    async def _under_lease(self, lease: Lease) -> None:
-        """Run the job and renew its lease; when that fails the job is stopped."""
-        work = asyncio.create_task(self._pipeline.run(lease))
-        beat = asyncio.create_task(self._renew(lease))
-        try:
-            await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-            else:
-                beat.result()
-        finally:
-            for task in (work, beat):
-                task.cancel()
-            await asyncio.wait({work, beat})
-
-    async def _renew(self, lease: Lease) -> None:
-        """Return by an error alone: the lease is lost, or could not be renewed before it expired."""
-        loop = asyncio.get_running_loop()
-        held_until = loop.time() + self._lease_seconds
+    async def _make_room(self) -> None:
+        """While every place is taken and another tenant waits, ask one bundle at a time to make way."""
         while True:
-            await asyncio.sleep(self._lease_seconds / 5)
+            await asyncio.sleep(ROOM_SECONDS)
+            running = list(self._running.values())
+            if not self._fair or not self._slots.locked() or any(bundle.wanted for bundle in running):
+                continue
+            held = Counter(bundle.tenant_id for bundle in running)
             try:
-                async with self._database.tenant_transaction(lease.tenant_id) as connection:
-                    if not await jobs.renew(connection, lease, self._lease_seconds):
-                        raise LeaseLostError
-                held_until = loop.time() + self._lease_seconds
+                async with self._database.worker_transaction() as connection:
+                    wanted = await leases.others_wait(connection, list(held))
             except (QuarryError, asyncpg.PostgresError) as error:
-                log.warning("the lease could not be renewed: %s", error)
-                if loop.time() > held_until:
-                    raise LeaseLostError from error
+                log.warning("nobody could be asked to make way: %s", error)
+                continue
+            if wanted and running:
+                max(running, key=lambda bundle: held[bundle.tenant_id]).wanted = True
 
-    async def _settle(self, lease: Lease, error: Exception) -> str:
+    async def _beat(self) -> None:
+        """Renew the leases of all jobs in hand; stop those that were taken away."""
+        loop = asyncio.get_running_loop()
+        pause = min(self._lease_seconds / 5, LONGEST_BEAT_SECONDS)
+        renewed = loop.time()
+        while True:
+            await asyncio.sleep(pause)
+            tokens = {job_id: bundle.token for bundle in self._running.values() for job_id in bundle.members}
+            try:
+                held = await self._renew(tokens)
+                renewed = loop.time()
+            except (QuarryError, asyncpg.PostgresError, TimeoutError) as error:
+                log.warning("the leases could not be renewed: %s", error)
+                if loop.time() < renewed + self._lease_seconds:
+                    continue
+                held = set()
+            for task, bundle in list(self._running.items()):
+                bundle.lose([job for job in bundle.members if job in tokens and job not in held])
+                if bundle.lost and not bundle.members:
+                    task.cancel()
+
+    async def _renew(self, tokens: dict[UUID, UUID]) -> set[UUID]:
+        if not tokens:
+            return set()
+        async with (
+            asyncio.timeout(self._lease_seconds / 2),
+            self._database.worker_transaction() as connection,
+        ):
+            return await leases.renew(connection, tokens, self._lease_seconds)
+
+    async def _work(self, bundle: Bundle) -> None:
+        with (
+            bound(tenant=str(bundle.tenant_id), job=",".join(map(str, bundle.members))[:200]),
+            ACTIVE.track_inprogress(),
+            _traced(bundle),
+        ):
+            await self._run(bundle)
+
+    async def _run(self, bundle: Bundle) -> None:
+        jobs = len(bundle.members)
+        try:
+            await self._refuse_abandoned(bundle)
+            if bundle.members:
+                await self._pipeline.run(bundle)
+            JOBS.labels("done").inc(jobs - len(bundle.lost))
+        except LeaseLostError:
+            pass
+        except YieldedError:
+            JOBS.labels("yielded").inc(len(bundle.members))
+            await self._release(bundle, "made way for another tenant", counts=False)
+        except asyncio.CancelledError:
+            if bundle.members or not bundle.lost:
+                await asyncio.shield(self._release(bundle, "given back: the worker stops", counts=True))
+                raise
+            _uncancel()
+        except Exception as error:  # noqa: BLE001 - the worker's edge: every job is settled
+            await self._settle_all(bundle, error)
+        if bundle.lost:
+            JOBS.labels("lease_lost").inc(len(bundle.lost))
+            log.info("%d jobs are no longer this worker's", len(bundle.lost))
+            await self._clean_up(bundle)
+
+    async def _refuse_abandoned(self, bundle: Bundle) -> None:
+        for lease in list(bundle.members.values()):
+            try:
+                retry.refuse_abandoned(lease.takeovers)
+            except QuarryError as error:
+                await bundle.fail(lease, error)
+
+    async def _settle_all(self, bundle: Bundle, error: Exception) -> None:
+        """End or postpone what stands; of several documents it is not known whose fault it is."""
+        if len(bundle.members) > 1 and not isinstance(error, UnavailableError | OSError):
+            log.warning("jobs are tried again one by one: %s", error, exc_info=error)
+            JOBS.labels("parted").inc(len(bundle.members))
+            await self._release(bundle, f"tried again by itself: {error}"[:500], counts=True)
+            return
+        for lease in list(bundle.members.values()):
+            await self._settle(lease, error)
+
+    async def _settle(self, lease: Lease, error: Exception) -> None:
         age = datetime.now(UTC) - lease.created_at
-        verdict = retry.judge(error, attempt=lease.attempt, failures=lease.failures, age=age)
+        verdict = retry.judge(
+            error, attempt=lease.attempt, failures=lease.failures, alone=lease.alone, age=age
+        )
         log.warning(
             "attempt %d failed: %s",
             lease.attempt,
             error,
-            extra={"code": verdict.error.code},
+            extra={"code": verdict.error.code, "document": str(lease.document_id)},
             exc_info=None if isinstance(error, QuarryError) else error,
         )
         try:
             if verdict.delay_seconds is None:
                 await self._fail(lease, verdict.error)
-                return "failed"
+                JOBS.labels("failed").inc()
+                return
             async with self._database.tenant_transaction(lease.tenant_id) as connection:
-                await jobs.postpone(
-                    connection, lease, verdict.error, verdict.delay_seconds, counts=verdict.counts
+                await leases.postpone(
+                    connection,
+                    lease,
+                    verdict.error,
+                    verdict.delay_seconds,
+                    counts=verdict.counts,
+                    alone=verdict.alone,
                 )
+            JOBS.labels("postponed").inc()
         except (QuarryError, asyncpg.PostgresError) as lost:
             log.warning("the job is left to its lease: %s", lost)
-            return "left"
-        return "postponed"
+            JOBS.labels("left").inc()
 
     async def _fail(self, lease: Lease, error: ErrorData) -> None:
         async with self._database.tenant_transaction(lease.tenant_id) as connection:
             document = await documents.lock(connection, lease.document_id)
-            if document is None or not await jobs.finish(connection, lease, JobState.FAILED, error):
+            said = f"failed with {error.code}: {error.detail}"
+            ended = await leases.finish(connection, lease.token, [lease.job_id], JobState.FAILED, said, error)
+            if document is None or not ended:
                 return
-            await versions.set_state(connection, lease.document_id, lease.version, "failed")
-            failed = JobFailed(lease.job_id, lease.document_id, lease.collection, lease.attempt, error)
+            await versions.set_state(connection, [(lease.document_id, lease.version)], "failed")
             told = DocumentIndexingFailed(
                 document_id=lease.document_id,
                 job_id=lease.job_id,
@@ -195,12 +270,45 @@ class Worker:
                 version=lease.version,
                 error=error,
             )
-            await publish_event(connection, told, service=SERVICE, tenant_id=lease.tenant_id)
-            await publish_event(connection, failed, service=SERVICE, tenant_id=lease.tenant_id)
+            failed = JobFailed(lease.job_id, lease.document_id, lease.collection, lease.attempt, error)
+            messages = [Message(told, lease.traceparent), Message(failed, lease.traceparent)]
+            await publish(connection, messages, service=SERVICE, tenant_id=lease.tenant_id)
 
-    async def _release(self, lease: Lease) -> None:
+    async def _release(self, bundle: Bundle, said: str, *, counts: bool) -> None:
         try:
-            async with asyncio.timeout(5), self._database.tenant_transaction(lease.tenant_id) as connection:
-                await jobs.release(connection, lease)
+            async with asyncio.timeout(5), self._database.tenant_transaction(bundle.tenant_id) as connection:
+                await leases.release(connection, bundle.token, bundle.job_ids, said, counts=counts)
         except (QuarryError, asyncpg.PostgresError, TimeoutError) as error:
-            log.warning("the job is left to its lease: %s", error)
+            log.warning("jobs are left to their leases: %s", error)
+
+    async def _clean_up(self, bundle: Bundle) -> None:
+        try:
+            await self._pipeline.clean_up(list(bundle.lost.values()))
+        except (QuarryError, asyncpg.PostgresError) as error:
+            log.warning("what was written is left to the sweep: %s", error)
+
+
+@contextmanager
+def _traced(bundle: Bundle) -> Iterator[None]:
+    """A job's first attempt belongs to its upload's trace; others, and several at once, point to theirs."""
+    members = list(bundle.members.values())
+    one = members[0] if len(members) == 1 and members[0].attempt == 1 else None
+    with tracing.span(
+        "index document" if len(members) == 1 else "index documents",
+        kind=tracing.CONSUMER,
+        headers={"traceparent": one.traceparent} if one and one.traceparent else None,
+        links=() if one else [link for each in members for link in tracing.link_to(each.traceparent)],
+        attributes={
+            "document.id": str(members[0].document_id),
+            "document.count": len(members),
+            "job.attempt": members[0].attempt,
+        },
+    ):
+        yield
+
+
+def _uncancel() -> None:
+    """Go on after a cancellation that this worker asked for itself."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()

@@ -22,6 +22,7 @@ DROP INDEX versions_to_purge;
 CREATE INDEX versions_to_purge ON versions (created_at)
     WHERE state = 'discarded' OR (state IN ('failed', 'cancelled') AND indexed_points);
 CREATE INDEX versions_of_blob ON versions (blob_path) WHERE blob_path IS NOT NULL;
+CREATE INDEX versions_of_text ON versions (text_path) WHERE text_path IS NOT NULL;
 
 -- The same place in bytes of UTF-8, so that neighbouring passages are read from the text in one piece.
 ALTER TABLE chunks

@@ -3,7 +3,7 @@ from uuid import UUID
 
 import msgspec
 
-from quarry_common.contracts.documents import Collection
+from quarry_common.contracts.collections import Collection
 from quarry_common.ids import new_id
 from quarry_common.postgres.pool import Connection
 

@@ -1,73 +1,114 @@
+"""Statements of jobs as their owner sees them: queued, read, listed, cancelled, tried again, given up."""
+
+from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from quarry_common.contracts.documents import Job, JobState, Stage
+from quarry_common.contracts.jobs import (
+    Job,
+    JobDetail,
+    JobFilter,
+    JobState,
+    LogLine,
+    Priority,
+    Stage,
+)
 from quarry_common.errors import ErrorData
 from quarry_common.postgres.pool import Connection
 
-
-class Lease(msgspec.Struct, frozen=True):
-    """The right to work on a job until it expires or is taken away. `token` fences every write."""
-
-    job_id: UUID
-    tenant_id: UUID
-    document_id: UUID
-    version: int
-    collection: str
-    token: UUID
-    attempt: int
-    failures: int
-    takeovers: int
-    chunks_done: int
-    chunks_total: int | None
-    traceparent: str
-    created_at: datetime
-
+PRIORITIES = {Priority.INTERACTIVE: 0, Priority.BULK: 1}
+"""As they are stored: lower numbers come first."""
+_BY_NUMBER = {number: priority for priority, number in PRIORITIES.items()}
+PACE_SECONDS = 300
+"""How far back the pace is looked at, by which the end of a job is estimated."""
 
 _COLUMNS = """
-    id, document_id, collection, title, version, state, stage, chunks_done, chunks_total, attempt, created_at,
-    started_at, finished_at, error
+    id, document_id, collection, title, version, state, stage, priority, chunks_done, chunks_total, attempt,
+    revision, created_at, started_at, finished_at, run_at, error
 """
 
 
-async def create(
-    connection: Connection,
-    tenant_id: UUID,
-    job_id: UUID,
-    document_id: UUID,
-    version: int,
-    collection: str,
-    title: str,
-    traceparent: str,
-) -> None:
-    """Queue the work of making a version searchable, and give its tenant a place in the turns."""
+class NewJob(msgspec.Struct, frozen=True):
+    """A job to be queued."""
+
+    id: UUID
+    document_id: UUID
+    version: int
+    collection: str
+    title: str
+    size_bytes: int
+    priority: Priority
+    traceparent: str
+
+
+async def create(connection: Connection, tenant_id: UUID, jobs: Sequence[NewJob]) -> None:
+    """Queue the work of making versions searchable, and give their tenant a place in the turns."""
     await connection.execute(
         """
-        INSERT INTO jobs (id, tenant_id, document_id, version, collection, title, traceparent)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO jobs (id, tenant_id, document_id, version, collection, title, size_bytes, priority,
+            traceparent, log)
+        SELECT j.id, $1, j.document_id, j.version, j.collection, j.title, j.size_bytes, j.priority,
+            j.traceparent, logged('[]', 0, 'queued')
+        FROM unnest($2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::bigint[], $8::smallint[],
+            $9::text[]) AS j (id, document_id, version, collection, title, size_bytes, priority, traceparent)
         """,
-        job_id,
         tenant_id,
-        document_id,
-        version,
-        collection,
-        title,
-        traceparent,
+        [job.id for job in jobs],
+        [job.document_id for job in jobs],
+        [job.version for job in jobs],
+        [job.collection for job in jobs],
+        [job.title for job in jobs],
+        [job.size_bytes for job in jobs],
+        [PRIORITIES[job.priority] for job in jobs],
+        [job.traceparent for job in jobs],
     )
     await connection.execute("INSERT INTO turns (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING", tenant_id)
 
 
-async def find(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job | None:
-    """Return a job."""
+async def find(connection: Connection, tenant_id: UUID, job_id: UUID) -> JobDetail | None:
+    """Return a job with its log."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM jobs WHERE tenant_id = $1 AND id = $2",  # noqa: S608
+        f"SELECT {_COLUMNS}, log FROM jobs WHERE tenant_id = $1 AND id = $2",  # noqa: S608
         tenant_id,
         job_id,
     )
-    return _job(row) if row else None
+    if row is None:
+        return None
+    return JobDetail(**_fields(row), log=msgspec.json.decode(row["log"], type=list[LogLine]))
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """Where a job stands and how fast its tenant's jobs have ended of late."""
+
+    before: int
+    """Jobs that come before it."""
+    finished: int
+    """Jobs that ended in the last minutes."""
+    seconds: float
+    """In how many seconds they did."""
+
+
+async def pace(connection: Connection, tenant_id: UUID, job: Job) -> Pace:
+    """Return where a queued job stands in its tenant's queue, at what pace."""
+    row = await connection.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM jobs WHERE tenant_id = $1 AND state = 'queued'
+                    AND (priority, id) < ($2::smallint, $3)) AS before,
+               recent.finished, recent.seconds
+        FROM (SELECT count(*) AS finished,
+                     coalesce(extract(epoch FROM now() - min(finished_at)), 0)::float8 AS seconds
+              FROM jobs WHERE tenant_id = $1 AND finished_at > now() - make_interval(secs => $4)) recent
+        """,
+        tenant_id,
+        PRIORITIES[job.priority],
+        job.id,
+        PACE_SECONDS,
+    )
+    return Pace(**row)
 
 
 async def page(
@@ -75,25 +116,41 @@ async def page(
     tenant_id: UUID,
     *,
     state: JobState | None,
-    document_id: UUID | None,
+    chosen: JobFilter,
+    dead: bool = False,
     before: UUID | None,
     limit: int,
 ) -> list[Job]:
-    """Return jobs, newest first, that come after `before` in that order."""
+    """Return jobs, newest first, that come after `before` in that order; with `dead` dead letters alone."""
+    where, values = _chosen(chosen, [tenant_id, state, before, limit])
     rows = await connection.fetch(
         f"""
         SELECT {_COLUMNS} FROM jobs
-        WHERE tenant_id = $1 AND ($2::text IS NULL OR state = $2) AND ($3::uuid IS NULL OR document_id = $3)
-          AND ($4::uuid IS NULL OR id < $4)
-        ORDER BY id DESC LIMIT $5
-        """,  # noqa: S608
-        tenant_id,
-        state,
-        document_id,
-        before,
-        limit,
+        WHERE tenant_id = $1 AND ($2::text IS NULL OR state = $2) AND ($3::uuid IS NULL OR id < $3)
+          {_DEAD if dead else ""} {where}
+        ORDER BY id DESC LIMIT $4
+        """,  # noqa: S608 - constants and parameters
+        *values,
     )
     return [_job(row) for row in rows]
+
+
+_DEAD = "AND state = 'failed' AND discarded_at IS NULL"
+
+
+async def ids(
+    connection: Connection, tenant_id: UUID, states: Sequence[JobState], chosen: JobFilter, limit: int
+) -> list[UUID]:
+    """Return the ids of jobs in one of `states`, oldest first; of failed ones those not discarded."""
+    where, values = _chosen(chosen, [tenant_id, list(states), limit])
+    rows = await connection.fetch(
+        f"""
+        SELECT id FROM jobs WHERE tenant_id = $1 AND state = ANY($2::text[]) AND discarded_at IS NULL {where}
+        ORDER BY id LIMIT $3
+        """,  # noqa: S608 - constants and parameters
+        *values,
+    )
+    return [row["id"] for row in rows]
 
 
 async def of_version(connection: Connection, document_id: UUID, version: int) -> UUID | None:
@@ -105,167 +162,85 @@ async def of_version(connection: Connection, document_id: UUID, version: int) ->
     )
 
 
-async def cancel(connection: Connection, document_id: UUID, *, queued_only: bool) -> list[Job]:
-    """Cancel the open jobs of a document and take their leases away; return them as they are now."""
+async def cancel(
+    connection: Connection,
+    reason: str,
+    *,
+    job_ids: Sequence[UUID] | None = None,
+    document_ids: Sequence[UUID] | None = None,
+    queued_only: bool = False,
+) -> list[Job]:
+    """Cancel open jobs, by their ids or by their documents', and take their leases away; return them."""
     rows = await connection.fetch(
         f"""
-        UPDATE jobs SET state = 'cancelled', finished_at = now(), lease_token = NULL, leased_until = NULL
-        WHERE document_id = $1 AND (state = 'queued' OR (state = 'running' AND NOT $2)) RETURNING {_COLUMNS}
+        UPDATE jobs SET state = 'cancelled', finished_at = now(), lease_token = NULL, leased_until = NULL,
+            revision = revision + 1, log = logged(log, attempt, $4)
+        WHERE ($1::uuid[] IS NULL OR id = ANY($1)) AND ($2::uuid[] IS NULL OR document_id = ANY($2))
+          AND (state = 'queued' OR (state = 'running' AND NOT $3)) RETURNING {_COLUMNS}
         """,  # noqa: S608
-        document_id,
+        job_ids,
+        document_ids,
         queued_only,
+        reason,
     )
     return [_job(row) for row in rows]
 
 
-async def claim(connection: Connection, lease_seconds: float) -> Lease | None:
-    """Lease the oldest job that may run, of the tenant that has waited longest; None when there is none.
-
-    A job whose lease has expired is taken over. Needs the worker role: it looks at every tenant.
-    """
-    turn = await connection.fetchval(
+async def requeue(connection: Connection, job_id: UUID) -> None:
+    """Let a job that has ended begin anew."""
+    await connection.execute(
         """
-        SELECT t.tenant_id FROM turns t
-        WHERE EXISTS (
-            SELECT 1 FROM jobs j WHERE j.tenant_id = t.tenant_id
-              AND ((j.state = 'queued' AND j.run_at <= now())
-                   OR (j.state = 'running' AND j.leased_until < now())))
-        ORDER BY t.claimed_at LIMIT 1 FOR UPDATE SKIP LOCKED
-        """
-    )
-    if turn is None:
-        return None
-    row = await connection.fetchrow(
-        """
-        WITH next AS (
-            SELECT id, state FROM jobs WHERE tenant_id = $1
-              AND ((state = 'queued' AND run_at <= now()) OR (state = 'running' AND leased_until < now()))
-            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-        UPDATE jobs SET state = 'running', attempt = attempt + 1, lease_token = $2,
-            takeovers = takeovers + (next.state = 'running')::int,
-            leased_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now())
-        FROM next WHERE jobs.id = next.id
-        RETURNING jobs.id AS job_id, tenant_id, document_id, version, collection, lease_token AS token,
-            attempt, failures, takeovers, chunks_done, chunks_total, traceparent, created_at
+        UPDATE jobs SET state = 'queued', stage = NULL, run_at = now(), failures = 0, takeovers = 0,
+            alone = false, chunks_done = 0, chunks_total = NULL, started_at = NULL, finished_at = NULL,
+            discarded_at = NULL, revision = revision + 1, log = logged(log, attempt, 'queued again')
+        WHERE id = $1
         """,
-        turn,
-        uuid4(),
-        lease_seconds,
+        job_id,
     )
-    await connection.execute("UPDATE turns SET claimed_at = clock_timestamp() WHERE tenant_id = $1", turn)
-    return Lease(**row) if row else None
 
 
-async def renew(connection: Connection, lease: Lease, lease_seconds: float) -> bool:
-    """Make the lease last; return whether it is still held."""
-    status = await connection.execute(
+async def discard(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Mark failed jobs as decided upon."""
+    await connection.execute(
         """
-        UPDATE jobs SET leased_until = now() + make_interval(secs => $3)
-        WHERE id = $1 AND lease_token = $2 AND state = 'running'
+        UPDATE jobs SET discarded_at = now(), revision = revision + 1, log = logged(log, attempt, 'discarded')
+        WHERE id = ANY($1::uuid[]) AND state = 'failed'
         """,
-        lease.job_id,
-        lease.token,
-        lease_seconds,
+        job_ids,
     )
-    return _one(status)
 
 
-async def advance(
-    connection: Connection, lease: Lease, stage: Stage, *, done: int | None = None, total: int | None = None
-) -> bool:
-    """Record what the job is doing and how far it is; return whether the lease is still held."""
-    status = await connection.execute(
-        """
-        UPDATE jobs SET stage = $3, chunks_done = coalesce($4, chunks_done),
-            chunks_total = coalesce($5, chunks_total)
-        WHERE id = $1 AND lease_token = $2 AND state = 'running'
-        """,
-        lease.job_id,
-        lease.token,
-        stage,
-        done,
-        total,
+def _chosen(chosen: JobFilter, values: list[Any]) -> tuple[str, list[Any]]:
+    """Return conditions for `chosen`, and `values` with theirs behind."""
+    parts: list[tuple[str, object]] = [
+        ("id = ANY({}::uuid[])", chosen.job_ids),
+        ("document_id = {}", chosen.document_id),
+        ("collection = {}", chosen.collection),
+        ("error ->> 'code' = {}", chosen.code),
+        ("created_at >= {}", chosen.created_after),
+        ("created_at < {}", chosen.created_before),
+    ]
+    given = [(condition, value) for condition, value in parts if value is not None]
+    where = "".join(
+        f" AND {condition.format(f'${len(values) + place}')}"
+        for place, (condition, _) in enumerate(given, start=1)
     )
-    return _one(status)
-
-
-async def hold(connection: Connection, lease: Lease) -> bool:
-    """Hold the job's row until this transaction ends; return whether the lease is still held."""
-    found = await connection.fetchval(
-        "SELECT 1 FROM jobs WHERE id = $1 AND lease_token = $2 AND state = 'running' FOR UPDATE",
-        lease.job_id,
-        lease.token,
-    )
-    return found is not None
-
-
-async def finish(
-    connection: Connection, lease: Lease, state: JobState, error: ErrorData | None = None
-) -> bool:
-    """End the job; return whether the lease was still held."""
-    status = await connection.execute(
-        """
-        UPDATE jobs SET state = $3, error = $4, finished_at = now(), lease_token = NULL, leased_until = NULL
-        WHERE id = $1 AND lease_token = $2 AND state = 'running'
-        """,
-        lease.job_id,
-        lease.token,
-        state,
-        msgspec.json.encode(error).decode() if error else None,
-    )
-    return _one(status)
-
-
-async def postpone(
-    connection: Connection, lease: Lease, error: ErrorData, delay_seconds: float, *, counts: bool
-) -> bool:
-    """Give the job back, to be tried again after a delay; return whether the lease was still held."""
-    status = await connection.execute(
-        """
-        UPDATE jobs SET state = 'queued', error = $3, run_at = now() + make_interval(secs => $4),
-            failures = failures + $5::int, lease_token = NULL, leased_until = NULL
-        WHERE id = $1 AND lease_token = $2 AND state = 'running'
-        """,
-        lease.job_id,
-        lease.token,
-        msgspec.json.encode(error).decode(),
-        delay_seconds,
-        int(counts),
-    )
-    return _one(status)
-
-
-async def release(connection: Connection, lease: Lease) -> bool:
-    """Give the job back at once, as a process does that is being stopped."""
-    status = await connection.execute(
-        """
-        UPDATE jobs SET state = 'queued', lease_token = NULL, leased_until = NULL
-        WHERE id = $1 AND lease_token = $2 AND state = 'running'
-        """,
-        lease.job_id,
-        lease.token,
-    )
-    return _one(status)
-
-
-def _one(status: str) -> bool:
-    return status.endswith(" 1")
+    return where, [*values, *(value for _, value in given)]
 
 
 def _job(row: asyncpg.Record) -> Job:
-    return Job(
-        id=row["id"],
-        document_id=row["document_id"],
-        collection=row["collection"],
-        title=row["title"],
-        version=row["version"],
-        state=JobState(row["state"]),
-        stage=Stage(row["stage"]) if row["stage"] else None,
-        chunks_done=row["chunks_done"],
-        chunks_total=row["chunks_total"],
-        attempt=row["attempt"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        error=msgspec.json.decode(row["error"], type=ErrorData) if row["error"] else None,
-    )
+    return Job(**_fields(row))
+
+
+def _fields(row: asyncpg.Record) -> dict[str, Any]:
+    state = JobState(row["state"])
+    waits: datetime | None = row["run_at"] if state is JobState.QUEUED and row["attempt"] else None
+    fields = {name: value for name, value in row.items() if name not in {"run_at", "log"}}
+    return {
+        **fields,
+        "state": state,
+        "stage": Stage(row["stage"]) if row["stage"] else None,
+        "priority": _BY_NUMBER[row["priority"]],
+        "next_attempt_at": waits,
+        "error": msgspec.json.decode(row["error"], type=ErrorData) if row["error"] else None,
+    }

@@ -1,10 +1,12 @@
+"""Statements of versions: what a document said at one time, and where it is in its life."""
+
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from quarry_common.contracts.documents import Metadata
+from quarry_common.contracts.documents import BlobRef, DocumentFields, Metadata
 from quarry_common.postgres.pool import Connection
 
 
@@ -26,21 +28,33 @@ class VersionRow(msgspec.Struct, frozen=True):
     declared_type: str
     blob_path: str | None
     text_path: str | None
+    patches: int
+    """How often what it says was changed since it was accepted."""
     created_at: datetime
     """When the document was first accepted."""
     updated_at: datetime
     """When this version was accepted."""
 
 
-class ChunkRow(msgspec.Struct, frozen=True):
-    """Where a passage stands in the extracted text."""
+class NewVersion(msgspec.Struct, frozen=True):
+    """What a document says from now on."""
 
-    ordinal: int
-    heading_path: list[str]
-    page: int | None
-    char_start: int
-    char_end: int
-    token_count: int
+    document_id: UUID
+    version: int
+    fields: DocumentFields
+    blob: BlobRef | None
+    fingerprint: bytes
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """What reading a version found."""
+
+    document_id: UUID
+    version: int
+    text_path: str
+    title: str
+    doc_type: str
+    chunk_count: int
 
 
 class Discarded(msgspec.Struct, frozen=True):
@@ -49,119 +63,140 @@ class Discarded(msgspec.Struct, frozen=True):
     tenant_id: UUID
     document_id: UUID
     version: int
-    state: str
-    blob_path: str | None
-    text_path: str | None
 
 
-async def find(connection: Connection, document_id: UUID, version: int) -> VersionRow | None:
-    """Return a version that is not discarded."""
-    row = await connection.fetchrow(
+async def find(
+    connection: Connection, keys: Sequence[tuple[UUID, int]]
+) -> dict[tuple[UUID, int], VersionRow]:
+    """Return those of the versions that are searchable or being indexed."""
+    rows = await connection.fetch(
         """
         SELECT v.document_id, v.version, v.tenant_id, d.collection, d.external_id, v.title, v.doc_type,
                v.tags, v.metadata, v.source_url, v.allowed_principals, v.file_name, v.declared_type,
-               v.blob_path, v.text_path, d.created_at, v.created_at AS updated_at
-        FROM versions v JOIN documents d ON d.id = v.document_id
-        WHERE v.document_id = $1 AND v.version = $2 AND v.state IN ('pending', 'active')
+               v.blob_path, v.text_path, v.patches, d.created_at, v.created_at AS updated_at
+        FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        JOIN versions v ON v.document_id = k.document_id AND v.version = k.version
+        JOIN documents d ON d.id = v.document_id
+        WHERE v.state IN ('pending', 'active')
         """,
-        document_id,
-        version,
+        *_columns(keys),
     )
-    if row is None:
-        return None
-    return VersionRow(**{**row, "metadata": msgspec.json.decode(row["metadata"], type=Metadata)})
+    found = (
+        VersionRow(**{**row, "metadata": msgspec.json.decode(row["metadata"], type=Metadata)}) for row in rows
+    )
+    return {(version.document_id, version.version): version for version in found}
 
 
-async def save_chunks(
-    connection: Connection,
-    version: VersionRow,
-    text_path: str,
-    title: str,
-    doc_type: str,
-    chunks: Sequence[ChunkRow],
-) -> None:
-    """Store what parsing and chunking found, in place of what an earlier attempt stored."""
-    key = (version.document_id, version.version)
-    await connection.execute("DELETE FROM chunks WHERE document_id = $1 AND version = $2", *key)
-    # COPY is refused under row-level security; one statement with a value per row is next best.
-    await connection.executemany(
-        """
-        INSERT INTO chunks (document_id, version, ordinal, tenant_id, heading_path, page, char_start,
-            char_end, token_count)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        """,
-        [
-            (
-                *key,
-                c.ordinal,
-                version.tenant_id,
-                c.heading_path,
-                c.page,
-                c.char_start,
-                c.char_end,
-                c.token_count,
-            )
-            for c in chunks
-        ],
-    )
+async def create(connection: Connection, tenant_id: UUID, versions: Sequence[NewVersion]) -> None:
+    """Store what documents say from now on."""
+    rows = [
+        {
+            **msgspec.structs.asdict(each.fields),
+            "document_id": each.document_id,
+            "version": each.version,
+            "file_name": each.blob.file_name if each.blob else "",
+            "declared_type": each.blob.declared_type if each.blob else "",
+            "size_bytes": each.blob.size_bytes if each.blob else 0,
+            "blob_path": each.blob.path if each.blob else None,
+            "fingerprint": each.fingerprint.hex(),
+        }
+        for each in versions
+    ]
     await connection.execute(
         """
-        UPDATE versions SET text_path = $3, title = $4, doc_type = $5, chunk_count = $6, indexed_points = true
-        WHERE document_id = $1 AND version = $2
+        INSERT INTO versions (document_id, version, tenant_id, title, doc_type, tags, metadata, source_url,
+            allowed_principals, file_name, declared_type, size_bytes, blob_path, fingerprint)
+        SELECT document_id, version, $1, title, doc_type, tags, metadata, source_url, allowed_principals,
+            file_name, declared_type, size_bytes, blob_path, decode(fingerprint, 'hex')
+        FROM jsonb_to_recordset($2::jsonb) AS v (
+            document_id uuid, version int, title text, doc_type text, tags text[], metadata jsonb,
+            source_url text, allowed_principals text[], file_name text, declared_type text,
+            size_bytes bigint, blob_path text, fingerprint text)
         """,
-        *key,
-        text_path,
-        title,
-        doc_type,
-        len(chunks),
+        tenant_id,
+        msgspec.json.encode(rows).decode(),
     )
 
 
-async def chunks(
-    connection: Connection, document_id: UUID, version: int, first: int, limit: int
-) -> list[ChunkRow]:
-    """Return up to `limit` chunks in order, from ordinal `first` on."""
-    rows = await connection.fetch(
-        """
-        SELECT ordinal, heading_path, page, char_start, char_end, token_count FROM chunks
-        WHERE document_id = $1 AND version = $2 AND ordinal >= $3 ORDER BY ordinal LIMIT $4
-        """,
-        document_id,
-        version,
-        first,
-        limit,
-    )
-    return [ChunkRow(**row) for row in rows]
-
-
-async def activate(connection: Connection, document_id: UUID, version: int) -> None:
-    """Name `version` active and discard every version before it."""
+async def parsed(connection: Connection, found: Sequence[Parsed]) -> None:
+    """Store what reading versions found; from now on they may have points."""
     await connection.execute(
         """
-        UPDATE versions SET state = CASE WHEN version = $2 THEN 'active' ELSE 'discarded' END
-        WHERE document_id = $1 AND version <= $2
+        UPDATE versions v SET text_path = p.text_path, title = p.title, doc_type = p.doc_type,
+            chunk_count = p.chunk_count, indexed_points = true
+        FROM jsonb_to_recordset($1::jsonb) AS p (
+            document_id uuid, version int, text_path text, title text, doc_type text, chunk_count int)
+        WHERE v.document_id = p.document_id AND v.version = p.version
         """,
-        document_id,
-        version,
+        msgspec.json.encode(found).decode(),
     )
 
 
-async def set_state(connection: Connection, document_id: UUID, version: int, state: str) -> None:
-    """Name a version `failed` or `discarded`, unless searches find it."""
+async def activate(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> None:
+    """Name versions active and discard every version before them."""
     await connection.execute(
-        "UPDATE versions SET state = $3 WHERE document_id = $1 AND version = $2 AND state <> 'active'",
-        document_id,
-        version,
+        """
+        UPDATE versions v SET state = CASE WHEN v.version = k.version THEN 'active' ELSE 'discarded' END
+        FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        WHERE v.document_id = k.document_id AND v.version <= k.version
+        """,
+        *_columns(keys),
+    )
+
+
+async def set_state(connection: Connection, keys: Sequence[tuple[UUID, int]], state: str) -> None:
+    """Name versions `failed`, `cancelled` or `discarded`, unless searches find them."""
+    await connection.execute(
+        """
+        UPDATE versions v SET state = $3 FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        WHERE v.document_id = k.document_id AND v.version = k.version AND v.state <> 'active'
+        """,
+        *_columns(keys),
         state,
     )
 
 
-async def discarded(connection: Connection, limit: int) -> list[Discarded]:
-    """Return versions of any tenant that wait to be purged and that no running job can still write."""
+async def revive(connection: Connection, document_id: UUID, version: int) -> bool:
+    """Let a failed or cancelled version be indexed again; return whether it could."""
+    status = await connection.execute(
+        """
+        UPDATE versions SET state = 'pending'
+        WHERE document_id = $1 AND version = $2 AND state IN ('failed', 'cancelled')
+        """,
+        document_id,
+        version,
+    )
+    return bool(status.endswith(" 1"))
+
+
+async def again(
+    connection: Connection, tenant_id: UUID, documents: Sequence[UUID], before: Sequence[int]
+) -> None:
+    """Make a next version of documents that says what the one `before` says."""
+    await connection.execute(
+        """
+        INSERT INTO versions (document_id, version, tenant_id, title, doc_type, tags, metadata, source_url,
+            allowed_principals, file_name, declared_type, size_bytes, blob_path, fingerprint)
+        SELECT v.document_id, v.version + 1, $1, title, doc_type, tags, metadata, source_url,
+            allowed_principals, file_name, declared_type, size_bytes, blob_path, fingerprint
+        FROM unnest($2::uuid[], $3::int[]) AS k (document_id, version)
+        JOIN versions v ON v.document_id = k.document_id AND v.version = k.version
+        """,
+        tenant_id,
+        documents,
+        before,
+    )
+
+
+async def to_purge(connection: Connection, limit: int) -> list[Discarded]:
+    """Return versions of any tenant that wait to be purged and that no running job can still write.
+
+    Needs the worker role.
+    """
     rows = await connection.fetch(
         """
-        SELECT v.tenant_id, v.document_id, v.version, v.state, v.blob_path, v.text_path FROM versions v
-        WHERE (v.state = 'discarded' OR (v.state = 'failed' AND v.indexed_points))
+        SELECT v.tenant_id, v.document_id, v.version FROM versions v
+        WHERE (v.state = 'discarded' OR (v.state IN ('failed', 'cancelled') AND v.indexed_points))
           AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.document_id = v.document_id AND j.version = v.version
                           AND j.state = 'running')
         ORDER BY v.created_at LIMIT $1
@@ -171,17 +206,88 @@ async def discarded(connection: Connection, limit: int) -> list[Discarded]:
     return [Discarded(**row) for row in rows]
 
 
-async def purged(connection: Connection, version: Discarded) -> None:
-    """Forget a version whose remains are gone; a failed one keeps its file, so that it can be tried again."""
-    key = (version.document_id, version.version)
-    if version.state == "failed":
-        await connection.execute("DELETE FROM chunks WHERE document_id = $1 AND version = $2", *key)
-        await connection.execute(
-            """
-            UPDATE versions SET indexed_points = false, text_path = NULL
-            WHERE document_id = $1 AND version = $2
-            """,
-            *key,
-        )
-        return
-    await connection.execute("DELETE FROM versions WHERE document_id = $1 AND version = $2", *key)
+class Remains(msgspec.Struct, frozen=True):
+    """What is left of a version, held until the transaction ends. Paths are None where others need them."""
+
+    document_id: UUID
+    version: int
+    state: str
+    blob_path: str | None
+    text_path: str | None
+
+
+async def hold_remains(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> list[Remains]:
+    """Hold those of the versions that are still to be purged; one that was revived meanwhile is not."""
+    rows = await connection.fetch(
+        """
+        SELECT v.document_id, v.version, v.state, v.text_path,
+            CASE WHEN v.state = 'discarded' AND NOT EXISTS (
+                SELECT 1 FROM versions o WHERE o.blob_path = v.blob_path AND o.state <> 'discarded')
+            THEN v.blob_path END AS blob_path
+        FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        JOIN versions v ON v.document_id = k.document_id AND v.version = k.version
+        WHERE v.state = 'discarded' OR (v.state IN ('failed', 'cancelled') AND v.indexed_points)
+        ORDER BY v.document_id, v.version FOR UPDATE OF v
+        """,
+        *_columns(keys),
+    )
+    return [Remains(**row) for row in rows]
+
+
+async def purged(connection: Connection, remains: Sequence[Remains]) -> None:
+    """Forget versions whose remains are gone; failed and cancelled ones keep their file, for a retry."""
+    gone = [(each.document_id, each.version) for each in remains if each.state == "discarded"]
+    kept = [(each.document_id, each.version) for each in remains if each.state != "discarded"]
+    await connection.execute(
+        """
+        DELETE FROM versions v USING unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        WHERE v.document_id = k.document_id AND v.version = k.version
+        """,
+        *_columns(gone),
+    )
+    await connection.execute(
+        """
+        DELETE FROM chunks c USING unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        WHERE c.document_id = k.document_id AND c.version = k.version
+        """,
+        *_columns(kept),
+    )
+    await connection.execute(
+        """
+        UPDATE versions v SET indexed_points = false, text_path = NULL, chunk_count = 0
+        FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        WHERE v.document_id = k.document_id AND v.version = k.version
+        """,
+        *_columns(kept),
+    )
+
+
+async def alive(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> set[tuple[UUID, int]]:
+    """Return those of the versions whose points are not to be removed, holding their documents."""
+    rows = await connection.fetch(
+        """
+        SELECT v.document_id, v.version FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
+        JOIN versions v ON v.document_id = k.document_id AND v.version = k.version
+        JOIN documents d ON d.id = v.document_id
+        WHERE v.state IN ('pending', 'active') ORDER BY d.id FOR SHARE OF d
+        """,
+        *_columns(keys),
+    )
+    return {(row["document_id"], row["version"]) for row in rows}
+
+
+async def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
+    """Return those of the paths in the blob store that a version names."""
+    rows = await connection.fetch(
+        """
+        SELECT blob_path AS path FROM versions WHERE blob_path = ANY($1::text[])
+        UNION ALL
+        SELECT text_path FROM versions WHERE text_path = ANY($1::text[])
+        """,
+        paths,
+    )
+    return {row["path"] for row in rows}
+
+
+def _columns(keys: Sequence[tuple[UUID, int]]) -> tuple[list[UUID], list[int]]:
+    return [document_id for document_id, _ in keys], [version for _, version in keys]

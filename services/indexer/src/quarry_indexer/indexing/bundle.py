@@ -1,0 +1,60 @@
+"""Jobs that one worker leads through the stages together: of one tenant, under one token."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from uuid import UUID
+
+from quarry_indexer.domain.errors import LeaseLostError
+from quarry_indexer.repository.leases import Lease
+
+Settle = Callable[[Lease, Exception], Awaitable[None]]
+
+
+class YieldedError(Exception):
+    """Another tenant waits: the jobs go back to the queue as far as they are."""
+
+
+class Bundle:
+    """The jobs still held. `settle` ends or postpones one of them after an error of its own."""
+
+    def __init__(self, leases: Sequence[Lease], settle: Settle) -> None:
+        self.tenant_id = leases[0].tenant_id
+        self.token = leases[0].token
+        self.members = {lease.job_id: lease for lease in leases}
+        self.lost: dict[UUID, Lease] = {}
+        """Jobs that were taken away: nothing more may be written for them."""
+        self.wanted = False
+        """Whether another tenant waits for the place."""
+        self._settle = settle
+
+    @property
+    def job_ids(self) -> list[UUID]:
+        """Ids of the jobs still held."""
+        return list(self.members)
+
+    def keep(self, held: Iterable[UUID]) -> None:
+        """Go on with those of the jobs that are `held`. Raises `LeaseLostError` when none is."""
+        held = set(held)
+        self.lose([job_id for job_id in self.members if job_id not in held])
+        if not self.members:
+            raise LeaseLostError
+
+    def lose(self, job_ids: Iterable[UUID]) -> None:
+        """Go on without jobs that were taken away."""
+        for job_id in job_ids:
+            if (lease := self.members.pop(job_id, None)) is not None:
+                self.lost[job_id] = lease
+
+    def done(self, job_ids: Iterable[UUID]) -> None:
+        """Go on without jobs that have ended."""
+        for job_id in job_ids:
+            self.members.pop(job_id, None)
+
+    async def fail(self, lease: Lease, error: Exception) -> None:
+        """Let one job end or be tried again because of an error that concerns it alone."""
+        await self._settle(lease, error)
+        self.done([lease.job_id])
+
+    def make_way(self) -> None:
+        """Raise `YieldedError` when another tenant waits."""
+        if self.wanted:
+            raise YieldedError
