@@ -7,62 +7,35 @@ failed, and left for the sweep when that is not known.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
-from typing import Annotated
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 
 from quarry_common.contracts.documents import (
     ACCEPT,
-    GET_JOB,
     Accept,
     Accepted,
     BlobRef,
+    Condition,
     DocumentFields,
-    Job,
-    JobRef,
 )
-from quarry_common.errors import (
-    DeadlineExceededError,
-    FieldError,
-    QuarryError,
-    RemoteError,
-    UnavailableError,
-    ValidationError,
-)
+from quarry_common.contracts.jobs import GET_JOB, Job, JobRef, Priority
+from quarry_common.errors import DeadlineExceededError, FieldError, QuarryError, RemoteError, UnavailableError
 from quarry_gateway.bodies import JSON, MIB, MULTIPART, Body, content_type, read_json
+from quarry_gateway.domain import job_of
+from quarry_gateway.forms import DocumentForm, declared_type, fields_of, wrong_entries, wrong_sense
 from quarry_gateway.gateway import Call, Gateway, gateway_of
+from quarry_gateway.idempotency import idempotency_key
 from quarry_gateway.problems import UnsupportedMediaTypeError
 from quarry_gateway.uploads import FORM_OVERHEAD_BYTES, FormReader, upload_path
-from quarry_gateway.validation import check, refuse, wrong_metadata
+from quarry_gateway.validation import check, refuse
 
 log = logging.getLogger(__name__)
 
 FIRST_POLL_SECONDS = 0.02
 LONGEST_POLL_SECONDS = 0.5
 CLEANUP_SECONDS = 5.0
-_MEDIA_TYPES = {
-    "markdown": "text/markdown",
-    "md": "text/markdown",
-    "html": "text/html",
-    "json": "application/json",
-    "csv": "text/csv",
-    "tsv": "text/tab-separated-values",
-    "rst": "text/x-rst",
-    "org": "text/x-org",
-    "rtf": "application/rtf",
-    "xml": "application/xml",
-}
-
-
-class DocumentForm(DocumentFields, frozen=True, forbid_unknown_fields=True):
-    """A document as its owner sends it: what is said of it, and its text when no file comes with it."""
-
-    content: Annotated[str, Meta(description="The text itself; leave it out when a file is sent.")] | None = (
-        None
-    )
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -72,23 +45,31 @@ class Received(msgspec.Struct, frozen=True):
     blob: BlobRef | None
 
 
-async def take_in(request: Call, *, target: DocumentFields | None = None) -> Accepted:
+async def take_in(
+    request: Call,
+    priority: Priority,
+    *,
+    target: DocumentFields | None = None,
+    condition: Condition | None = None,
+) -> Accepted:
     """Store the body of `request` and have the indexer accept it.
 
-    `target` names collection and external id of the document to be replaced, when it is an upsert. Raises
-    whatever is wrong with the request, and what the indexer or the stores raise; then nothing is half-done.
+    `target` names collection and external id of the document to be replaced, when it is an upsert, and
+    `condition` what must be true of it. Raises whatever is wrong with the request, and what the indexer or
+    the stores raise; then nothing is half-done.
     """
     gateway = gateway_of(request)
     tenant_id = request.auth.tenant_id
-    idempotency_key = _idempotency_key(request)
+    key = idempotency_key(request)
     path = upload_path(tenant_id)
     try:
         received = await _receive(request, gateway, path)
         document = _aimed(received.document, target)
     except BaseException:
-        await _delete(gateway, path)
+        await delete_blobs(gateway, [path])
         raise
-    asked = Accept(tenant_id, document, received.blob, target is not None, idempotency_key)
+    upsert = target is not None
+    asked = Accept(tenant_id, document, received.blob, upsert, priority, condition, key)
     # Once the request for acceptance is out, a client that goes away must not leave its blob unaccounted for.
     return await asyncio.shield(asyncio.create_task(_accept(gateway, asked, path)))
 
@@ -97,12 +78,13 @@ async def _accept(gateway: Gateway, asked: Accept, path: str) -> Accepted:
     try:
         return await gateway.ask(ACCEPT, asked)
     except QuarryError as error:
-        if _surely_refused(error):
-            await _delete(gateway, path)
+        if surely_refused(error):
+            await delete_blobs(gateway, [path])
         raise
 
 
-def _surely_refused(error: QuarryError) -> bool:
+def surely_refused(error: QuarryError) -> bool:
+    """Whether nothing was accepted, given that the indexer was asked and this came of it."""
     if isinstance(error, RemoteError):
         return error.data.status < 500
     return isinstance(error, UnavailableError) and not isinstance(error, DeadlineExceededError)
@@ -111,16 +93,16 @@ def _surely_refused(error: QuarryError) -> bool:
 async def _receive(request: Call, gateway: Gateway, path: str) -> Received:
     kind, options = content_type(request)
     if kind == JSON:
-        form = await read_json(request, DocumentForm, _wrong_entries)
+        form = await read_json(request, DocumentForm, wrong_entries)
         blob = None
     elif kind == MULTIPART:
         form, blob = await _read_form(request, gateway, options.get("boundary", ""), path)
     else:
         raise UnsupportedMediaTypeError(f"A document comes as {JSON} or {MULTIPART}.")
-    _require_sense(form, has_file=blob is not None)
-    if form.content is not None and blob is None:
-        blob = await _store_content(gateway, form, path)
-    return Received(_fields(form), blob)
+    refuse(wrong_sense(form, has_file=blob is not None))
+    if blob is None:
+        blob = await store_content(gateway, form, path)
+    return Received(fields_of(form), blob)
 
 
 async def _read_form(
@@ -133,35 +115,16 @@ async def _read_form(
     reader = FormReader(Body(request, max_bytes=limit), boundary, max_content_bytes=max_content_bytes)
     read = await reader.read(gateway.blobs, path, max_file_bytes=max_file_bytes)
     reader.refuse_errors()
-    return check(read.fields, DocumentForm, rules=_wrong_entries), read.blob
+    return check(read.fields, DocumentForm, rules=wrong_entries), read.blob
 
 
-async def _store_content(gateway: Gateway, form: DocumentForm, path: str) -> BlobRef | None:
+async def store_content(gateway: Gateway, form: DocumentForm, path: str) -> BlobRef | None:
+    """Put the text of `form` at `path`; None when it has none. Raises `UnavailableError`."""
     content = form.content or ""
     if not content.strip():
         return None
     stored = await gateway.blobs.put_text(path, content)
-    declared = _MEDIA_TYPES.get((form.doc_type or "").lower(), "text/plain")
-    return BlobRef(stored.path, stored.size_bytes, stored.sha256, declared_type=declared)
-
-
-def _wrong_entries(raw: Mapping[str, object]) -> Iterable[FieldError]:
-    metadata = raw.get("metadata")
-    return wrong_metadata(metadata) if isinstance(metadata, dict) else ()
-
-
-def _require_sense(form: DocumentForm, *, has_file: bool) -> None:
-    errors = list(wrong_metadata(form.metadata))
-    if has_file and form.content is not None:
-        errors.append(FieldError("content", "must be left out when a file is sent"))
-    if not has_file and not form.title.strip() and not (form.content or "").strip():
-        errors.append(FieldError("content", "is missing; a document needs a title, a content or a file"))
-    refuse(errors)
-
-
-def _fields(form: DocumentForm) -> DocumentFields:
-    names = (field.name for field in msgspec.structs.fields(DocumentFields))
-    return DocumentFields(**{name: getattr(form, name) for name in names})
+    return BlobRef(stored.path, stored.size_bytes, stored.sha256, declared_type=declared_type(form))
 
 
 def _aimed(document: DocumentFields, target: DocumentFields | None) -> DocumentFields:
@@ -180,27 +143,16 @@ def _aimed(document: DocumentFields, target: DocumentFields | None) -> DocumentF
     return msgspec.structs.replace(document, external_id=target.external_id, collection=collection)
 
 
-def _idempotency_key(request: Call) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
-        raise ValidationError(
-            "The idempotency key is not valid.",
-            errors=[FieldError("Idempotency-Key", "must be 1 to 255 printable ASCII characters")],
-        )
-    return key
-
-
-async def _delete(gateway: Gateway, path: str) -> None:
-    """Remove the blob of a document that was not taken in, also while being cancelled; it may not exist."""
+async def delete_blobs(gateway: Gateway, paths: Sequence[str]) -> None:
+    """Remove the blobs of what was not taken in, also while being cancelled; they may not exist."""
 
     async def remove() -> None:
         try:
             async with asyncio.timeout(CLEANUP_SECONDS):
-                await gateway.blobs.delete(path)
+                for path in paths:
+                    await gateway.blobs.delete(path)
         except (QuarryError, TimeoutError):
-            log.warning("an upload was left for the sweep", extra={"blob": path})
+            log.warning("uploads were left for the sweep", extra={"blobs": len(paths)})
 
     await asyncio.shield(asyncio.create_task(remove()))
 
@@ -210,7 +162,7 @@ async def outcome(gateway: Gateway, tenant_id: UUID, job_id: UUID, seconds: floa
     until = time.monotonic() + seconds
     pause = FIRST_POLL_SECONDS
     while True:
-        job = await gateway.ask(GET_JOB, JobRef(tenant_id, job_id))
+        job = job_of(await gateway.ask(GET_JOB, JobRef(tenant_id, job_id)))
         left = until - time.monotonic()
         if job.state.final or left <= 0 or gateway.readiness.stopping:
             return job

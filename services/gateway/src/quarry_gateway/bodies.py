@@ -1,7 +1,8 @@
 """Reading a request's body: bounded in bytes and in time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from quarry_gateway.validation import Rules, decode_json, no_rules
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
 MULTIPART = "multipart/form-data"
 MIB = 1 << 20
 
@@ -69,14 +71,16 @@ class Body:
         return chunk
 
 
-async def read_json(request: Call, kind: type[StructT], rules: Rules = no_rules) -> StructT:
-    """Return the JSON body as `kind`; all that is wrong with it, by its types or by `rules`, is told at once.
+@asynccontextmanager
+async def buffered(request: Call, kinds: Collection[str] = (JSON,)) -> AsyncIterator[bytes]:
+    """Yield the whole body, which counts as kept in memory until the block ends.
 
-    Raises `UnsupportedMediaTypeError`, `MalformedError`, `PayloadTooLargeError` or `ValidationError`.
+    Raises `UnsupportedMediaTypeError` for a type not among `kinds`, `MalformedError` when there is no body,
+    `PayloadTooLargeError`, and what `Body` raises.
     """
     found, options = content_type(request)
-    if found != JSON or options.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
-        raise UnsupportedMediaTypeError(f"The route reads {JSON} in UTF-8.")
+    if found not in kinds or options.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaTypeError(f"The route reads {' or '.join(kinds)} in UTF-8.")
     gateway = gateway_of(request)
     body = bytearray()
     try:
@@ -85,6 +89,18 @@ async def read_json(request: Call, kind: type[StructT], rules: Rules = no_rules)
             body += chunk
         if not body:
             raise MalformedError("The body is empty; the route needs a JSON object.")
-        return decode_json(bytes(body), kind, rules)
+        yield bytes(body)
     finally:
         gateway.release(len(body))
+
+
+async def read_json(
+    request: Call, kind: type[StructT], rules: Rules = no_rules, *, kinds: Collection[str] = (JSON,)
+) -> StructT:
+    """Return the JSON body as `kind`; all that is wrong with it, by its types or by `rules`, is told at once.
+
+    `kinds` are the media types that it may come as. Raises `UnsupportedMediaTypeError`, `MalformedError`,
+    `PayloadTooLargeError` or `ValidationError`.
+    """
+    async with buffered(request, kinds) as body:
+        return decode_json(body, kind, rules)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from quarry_common.contracts.jobs import Job, JobDetail
 from quarry_common.contracts.tenancy import TENANT_SCOPES, Principal, Scope, Tenant
 from quarry_common.errors import FieldError, ForbiddenError, UnauthenticatedError, ValidationError
 
@@ -63,3 +64,8 @@ def require_scope(caller: Caller, scope: Scope) -> None:
     """Raise `ForbiddenError` unless the caller holds `scope`."""
     if scope not in caller.scopes:
         raise ForbiddenError(f"The operation needs the scope `{scope.value}`.")
+
+
+def job_of(detail: JobDetail) -> Job:
+    """Return the job without what is told of one alone: its place in the queue and its log."""
+    return Job(**{field.name: getattr(detail, field.name) for field in msgspec.structs.fields(Job)})

@@ -35,6 +35,9 @@ UNMATCHED: Final = "unmatched"
 ALWAYS_ANSWERED: Final = frozenset({"/livez", "/readyz", "/metrics", "/api/health"})
 """What tells operators of an overload is not refused for it."""
 CLIENT_GONE: Final = 499
+RELEASE_SLOT: Final = "quarry.release_slot"
+"""Where a request's scope holds what an answer without end calls once it has begun: from then on it is no
+request in flight, and what it took till then is the time to answer."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _SANE_TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -55,13 +58,12 @@ class Edge:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        started = time.perf_counter()
         request_id, trace_headers = _carried(scope["headers"])
         scope["request_id"] = request_id
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         answer = _Answer(send, request_id)
-        self._in_flight += 1
-        IN_FLIGHT.inc()
+        slot = self._take_slot(method, scope)
+        scope[RELEASE_SLOT] = slot
         try:
             with (
                 bound(request_id=request_id),
@@ -80,11 +82,26 @@ class Edge:
                 if answer.status >= 500:
                     span.set_status(Status(StatusCode.ERROR))
         finally:
-            self._in_flight -= 1
-            IN_FLIGHT.dec()
-            route = scope.get("path_template") or UNMATCHED
-            REQUESTS.labels(method, route, str(answer.status)).inc()
-            SECONDS.labels(method, route).observe(time.perf_counter() - started)
+            slot()
+            REQUESTS.labels(method, scope.get("path_template") or UNMATCHED, str(answer.status)).inc()
+
+    def _take_slot(self, method: str, scope: Message) -> Callable[[], None]:
+        """Count a request as in flight; return what counts it as answered, the first time it is called."""
+        started = time.perf_counter()
+        self._in_flight += 1
+        IN_FLIGHT.inc()
+        held = True
+
+        def release() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._in_flight -= 1
+                IN_FLIGHT.dec()
+                route = scope.get("path_template") or UNMATCHED
+                SECONDS.labels(method, route).observe(time.perf_counter() - started)
+
+        return release
 
     async def _answer(self, scope: Message, receive: Receive, answer: "_Answer") -> None:
         path = scope["path"]

@@ -5,6 +5,7 @@ from typing import TypeVar
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures import State
+from prometheus_client import Gauge
 
 from quarry_common.blobs import BlobStore
 from quarry_common.contracts.rpc import RpcMethod
@@ -21,8 +22,29 @@ ReplyT = TypeVar("ReplyT", bound=msgspec.Struct)
 Call = Request[None, Caller, State]
 """A request; `auth` is who is asking."""
 
+EVENT_STREAMS = Gauge("http_event_streams", "Event streams that are open.")
 BUFFERED_BYTES = 256 << 20
 """Bodies of JSON that all requests together may hold in memory."""
+
+
+class Streams:
+    """Counts the event streams that are open, at most `most` of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open = 0
+
+    def enter(self) -> None:
+        """Account for one more. Raises `UnavailableError` when there are too many."""
+        if self._open >= self._most:
+            raise UnavailableError("Too many event streams are open.", retry_after_seconds=5)
+        self._open += 1
+        EVENT_STREAMS.set(self._open)
+
+    def leave(self) -> None:
+        """Account for one that has ended."""
+        self._open -= 1
+        EVENT_STREAMS.set(self._open)
 
 
 class Gateway:
@@ -44,11 +66,18 @@ class Gateway:
         self.authenticator = authenticator
         self.readiness = readiness
         self.dependencies = dependencies
+        self.streams = Streams(settings.max_event_streams)
         self._buffered_bytes = 0
 
-    async def ask(self, method: RpcMethod[RequestT, ReplyT], request: RequestT) -> ReplyT:
-        """Return another service's reply. Raises what it raised, or `UnavailableError`."""
-        return await self.rpc.call(method, request, timeout_seconds=self.settings.rpc_timeout_seconds)
+    async def ask(
+        self, method: RpcMethod[RequestT, ReplyT], request: RequestT, timeout_seconds: float | None = None
+    ) -> ReplyT:
+        """Return another service's reply. Raises what it raised, or `UnavailableError`.
+
+        `timeout_seconds` is for what takes longer, or must not take so long, as a request usually may.
+        """
+        allowed = timeout_seconds or self.settings.rpc_timeout_seconds
+        return await self.rpc.call(method, request, timeout_seconds=allowed)
 
     def reserve(self, size_bytes: int) -> None:
         """Account for a piece of a body that is kept in memory. Raises `UnavailableError` beyond that."""

@@ -27,6 +27,14 @@ Access = Scope | Literal["public"]
 Example = dict[str, object]
 
 
+class Header(msgspec.Struct, frozen=True):
+    """A header as the API's description tells of it, with the JSON Schema of its value."""
+
+    name: str
+    description: str
+    schema: dict[str, object]
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of the API."""
 
@@ -37,13 +45,21 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     body_example: Example | None = None
+    body_types: tuple[str, ...] = ("application/json",)
+    """Media types under which the JSON body may come."""
     form: type[msgspec.Struct] | None = None
     """Fields beside the part `file`, when the body may be multipart/form-data."""
     replies: dict[int, type[msgspec.Struct] | tuple[type[msgspec.Struct], ...] | str]
     """By status: the type of the JSON answer, or one of several, or the media type of another answer."""
     errors: tuple[int, ...] = ()
     """Statuses of problems beyond those that every operation may answer with."""
-    request_headers: dict[str, str] = {}
+    request_headers: tuple[Header, ...] = ()
+    reply_headers: tuple[Header, ...] = ()
+    """Those of an answer that is no error."""
+    reply_example: str | None = None
+    """Of an answer that is not JSON."""
+    reads_only: bool = False
+    """Whether it changes nothing although it is a POST: then it needs no idempotency key."""
     hidden: bool = False
     """Whether the API's description leaves it out: pages, not API."""
 
@@ -65,12 +81,12 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     for name in DECISIVE:
         if len(headers.getall(name, ())) > 1:
             raise MalformedError(f"The header {name} is given more than once.", advice="Send it once.")
-    caller = await gateway.authenticator.authenticate(_key(headers), headers.get(TENANT_HEADER))
+    caller = await gateway.authenticator.authenticate(key_of(headers), headers.get(TENANT_HEADER))
     require_scope(caller, operation.access)
     connection.scope["auth"] = caller
 
 
-def _key(headers: Headers) -> str:
+def key_of(headers: Headers) -> str:
     """Return the key that a request carries. Raises `UnauthenticatedError` when there is none, or two."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     found = {headers.get("x-api-key", ""), token.strip() if kind.lower() == "bearer" else ""} - {""}

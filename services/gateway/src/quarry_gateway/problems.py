@@ -76,6 +76,25 @@ class IncompleteBodyError(QuarryError):
     advice = "Send the request again, with the whole body."
 
 
+class ItemProblem(msgspec.Struct, frozen=True):
+    """What went wrong with one item of a request: a problem without what belongs to the request."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    advice: str
+    errors: tuple[FieldError, ...]
+
+
+def item_problem(data: ErrorData) -> ItemProblem:
+    """Return the problem that tells of `data` for one item."""
+    return ItemProblem(
+        TYPE_PREFIX + data.code, data.title, data.status, data.code, data.detail, data.advice, data.errors
+    )
+
+
 def problem(data: ErrorData, *, request_id: str, instance: str) -> Problem:
     """Return the problem that tells of `data`."""
     return Problem(

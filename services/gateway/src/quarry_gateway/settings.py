@@ -29,6 +29,13 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, RedisSettings,
     max_concurrent_requests: Annotated[int, Field(ge=1, le=100_000)] = Field(
         512, description="Requests answered at a time; beyond, callers are told to come back."
     )
+    max_event_streams: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        200,
+        description="Event streams that may be open at a time; beyond, callers are told to come back.",
+    )
+    event_stream_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        3600.0, description="Longest life of a stream of events; its reader then opens the next one."
+    )
     body_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
         30.0, description="Longest pause between two pieces of a request's body."
     )

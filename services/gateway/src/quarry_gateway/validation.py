@@ -3,7 +3,6 @@
 Good input takes one pass of msgspec. Only what that refuses is taken apart and checked field by field.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
@@ -18,7 +17,6 @@ from quarry_common.errors import FieldError, MalformedError, NotFoundError, Vali
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
-INT64 = 1 << 63
 MAX_ERRORS = 100
 MAX_LOOKED_AT = 10_000
 """Items of a list that are looked at one by one; of a longer one the first error is told."""
@@ -76,7 +74,7 @@ def check(raw: object, kind: type[StructT], *, texts: bool = False, rules: Rules
         raise ValidationError("The body must be a JSON object.", errors=[FieldError("", "must be an object")])
     # What is wrong everywhere in a large body is not worth more than the first errors.
     errors = list(islice(_wrong_members(raw, kind, "", strict=not texts), MAX_ERRORS + 1))
-    errors += _wrong_text({name: raw[name] for name in kind.__struct_encode_fields__ if name in raw})
+    errors += wrong_text({name: raw[name] for name in kind.__struct_encode_fields__ if name in raw})
     if errors:
         named = {error.field for error in errors}
         more = (error for error in rules(raw) if error.field not in named)
@@ -85,6 +83,12 @@ def check(raw: object, kind: type[StructT], *, texts: bool = False, rules: Rules
         types = {field.encode_name: _present(field.type) for field in msgspec.structs.fields(kind)}
         raw = {name: msgspec.convert(value, types[name], strict=False) for name, value in raw.items()}
     return msgspec.convert(raw, kind)
+
+
+def first_error(raw: object, kind: type[StructT]) -> FieldError:
+    """Return the first of the things that are wrong with `raw` as `kind`, at the cost of one look."""
+    text, where = _complaint(raw, kind, strict=True)
+    return FieldError(where.lstrip("."), _sentence(text, kind))
 
 
 def refuse(errors: list[FieldError]) -> None:
@@ -147,7 +151,7 @@ def _raw(body: bytes) -> object:
         raise MalformedError(f"The body is not JSON: {error}.") from None
 
 
-def _wrong_text(members: Mapping[str, object]) -> Iterator[FieldError]:
+def wrong_text(members: Mapping[str, object]) -> Iterator[FieldError]:
     """Yield the members with U+0000 in a text or a name of theirs, however deep it is."""
     for name, value in members.items():
         # Written anew, since going through a large value piece by piece would keep everybody waiting.
@@ -163,12 +167,12 @@ def _wrong_members(
     for name, field in fields.items():
         if name in raw:
             wanted = field.type if strict else _present(field.type)
-            yield from _wrong_value(raw[name], wanted, _below(path, name), strict=strict)
+            yield from _wrong_value(raw[name], wanted, below(path, name), strict=strict)
         elif field.required:
-            yield FieldError(_below(path, name), "is missing")
+            yield FieldError(below(path, name), "is missing")
     for name in raw:
         if name not in fields:
-            yield FieldError(_below(path, name), f"is not known; known are {', '.join(fields)}")
+            yield FieldError(below(path, name), f"is not known; known are {', '.join(fields)}")
 
 
 def _present(kind: Any) -> Any:
@@ -255,27 +259,7 @@ def _choices(kind: object) -> list[str]:
     return [str(item) for item in getattr(kind, "__members__", {}).values()]
 
 
-def _below(path: str, name: str) -> str:
+def below(path: str, name: str) -> str:
+    """Return the dotted path of the member `name`."""
     shown = name if len(name) <= 100 else name[:100] + "…"
     return f"{path}.{shown}" if path else shown
-
-
-def wrong_metadata(metadata: Mapping[str, object], path: str = "metadata") -> Iterator[FieldError]:
-    """Yield what is wrong with a document's metadata beyond its types: counts, lengths and number ranges."""
-    if len(metadata) > 100:
-        yield FieldError(path, "must have at most 100 names")
-        return
-    for name, value in metadata.items():
-        if not 1 <= len(name) <= 100:
-            yield FieldError(_below(path, name), "must have a name of 1 to 100 characters")
-        items = value if isinstance(value, list) else [value]
-        if len(items) > 1000:
-            yield FieldError(_below(path, name), "must have at most 1000 values")
-            continue
-        for item in items:
-            if isinstance(item, str) and len(item) > 10_000:
-                yield FieldError(_below(path, name), "must be at most 10000 characters long")
-            elif isinstance(item, int) and not -INT64 <= item < INT64:
-                yield FieldError(_below(path, name), "must be an integer of at most 64 bits")
-            elif isinstance(item, float) and not math.isfinite(item):
-                yield FieldError(_below(path, name), "must be a finite number")

@@ -12,9 +12,18 @@ import msgspec
 import pytest
 
 from quarry_common import keys
+from quarry_common.contracts import collections, search, tenancy
 from quarry_common.contracts import documents as docs
-from quarry_common.contracts import search, tenancy
-from quarry_common.errors import ConflictError, ErrorData, NotFoundError, QuarryError, UnauthenticatedError
+from quarry_common.contracts import jobs as work
+from quarry_common.errors import (
+    ConflictError,
+    ErrorData,
+    NotFoundError,
+    PreconditionFailedError,
+    QuarryError,
+    UnauthenticatedError,
+    error_data,
+)
 from quarry_common.ids import document_id_for, new_id
 from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcServer
@@ -35,15 +44,26 @@ class Backend:
         self.other = tenancy.Tenant(new_id(), "other", "Other Ltd", NOW)
         self.tenants = {tenant.slug: tenant for tenant in (self.acme, self.other)}
         self.principals: dict[bytes, tenancy.Principal] = {}
+        self.asked: list[msgspec.Struct] = []
+        """Every request that came, in order."""
         self.accepted: list[docs.Accept] = []
+        self.batches: list[docs.AcceptBatch] = []
         self.documents: dict[tuple[UUID, UUID], docs.Document] = {}
-        self.jobs: dict[tuple[UUID, UUID], docs.Job] = {}
-        self.collections: dict[tuple[UUID, str], docs.Collection] = {}
+        self.contents: dict[UUID, str] = {}
+        """Where the text of each document is, in the blob store."""
+        self.chunks: list[docs.Chunk] = []
+        self.jobs: dict[tuple[UUID, UUID], work.JobDetail] = {}
+        self.collections: dict[tuple[UUID, str], collections.Collection] = {}
         self.queries: list[search.Query] = []
         self.resolved = 0
-        self.job_outcome: docs.JobState | None = docs.JobState.SUCCEEDED
+        self.job_outcome: work.JobState | None = work.JobState.SUCCEEDED
         self.job_error = ErrorData("encrypted_file", 422, "The file is encrypted", "It asks for a password.")
         self.refuse_accept: QuarryError | None = None
+        self.refuse_batch: dict[int, QuarryError] = {}
+        """What a part of a batch ends with, by how many parts came before."""
+        self.refuse_titles: dict[str, QuarryError] = {}
+        """What a document of a batch is refused with, by its title."""
+        self.refuse_job: QuarryError | None = None
 
     def key(
         self, *scopes: tenancy.Scope, tenant: tenancy.Tenant | None = None, operator: bool = False
@@ -71,20 +91,39 @@ class Backend:
             ],
             "indexer": [
                 (docs.ACCEPT, self.accept),
+                (docs.ACCEPT_BATCH, self.accept_batch),
                 (docs.GET_DOCUMENT, self.get_document),
                 (docs.LIST_DOCUMENTS, self.list_documents),
+                (docs.PATCH_DOCUMENT, self.patch_document),
                 (docs.DELETE_DOCUMENT, self.delete_document),
-                (docs.GET_JOB, self.get_job),
-                (docs.LIST_JOBS, self.list_jobs),
-                (docs.CREATE_COLLECTION, self.create_collection),
-                (docs.GET_COLLECTION, self.get_collection),
-                (docs.LIST_COLLECTIONS, self.list_collections),
-                (docs.DELETE_COLLECTION, self.delete_collection),
+                (docs.GET_CONTENT, self.get_content),
+                (docs.LIST_CHUNKS, self.list_chunks),
+                (docs.REINDEX, self.reindex),
+                (docs.INSPECT_INDEX, self.inspect_index),
+                (work.GET_JOB, self.get_job),
+                (work.LIST_JOBS, self.list_jobs),
+                (work.CANCEL_JOB, self.cancel_job),
+                (work.RETRY_JOB, self.retry_job),
+                (work.CANCEL_JOBS, self.change_jobs),
+                (work.LIST_DEAD_LETTERS, self.list_dead_letters),
+                (work.REPLAY_DEAD_LETTERS, self.change_jobs),
+                (work.DISCARD_DEAD_LETTERS, self.change_jobs),
+                (collections.CREATE_COLLECTION, self.create_collection),
+                (collections.GET_COLLECTION, self.get_collection),
+                (collections.LIST_COLLECTIONS, self.list_collections),
+                (collections.DELETE_COLLECTION, self.delete_collection),
             ],
             "search": [(search.QUERY, self.query)],
         }
         for method, handler in pairs[service]:
-            server.answer(method, handler)  # type: ignore[arg-type]
+            server.answer(method, self._noted(handler))  # type: ignore[arg-type]
+
+    def _noted(self, handler):  # type: ignore[no-untyped-def]
+        async def answer(asked: msgspec.Struct) -> msgspec.Struct:
+            self.asked.append(asked)
+            return await handler(asked)  # type: ignore[no-any-return]
+
+        return answer
 
     async def resolve_key(self, asked: tenancy.ResolveKey) -> tenancy.Principal:
         self.resolved += 1
@@ -133,51 +172,126 @@ class Backend:
         if self.refuse_accept is not None:
             raise self.refuse_accept
         self.accepted.append(asked)
-        fields = asked.document
+        return self._take(asked.tenant_id, asked.document, asked.blob, asked.condition)
+
+    async def accept_batch(self, asked: docs.AcceptBatch) -> docs.AcceptedBatch:
+        refusal = self.refuse_batch.get(len(self.batches))
+        self.batches.append(asked)
+        if refusal is not None:
+            raise refusal
+        return docs.AcceptedBatch([self._take_item(asked.tenant_id, item) for item in asked.items])
+
+    def _take_item(self, tenant_id: UUID, item: docs.BatchItem) -> docs.BatchResult:
+        refusal = self.refuse_titles.get(item.document.title)
+        if refusal is not None:
+            return docs.BatchResult(error=error_data(refusal))
+        return docs.BatchResult(accepted=self._take(tenant_id, item.document, item.blob, None))
+
+    def _take(
+        self,
+        tenant_id: UUID,
+        fields: docs.DocumentFields,
+        blob: docs.BlobRef | None,
+        condition: docs.Condition | None,
+    ) -> docs.Accepted:
         external_id = fields.external_id
-        document_id = (
-            document_id_for(asked.tenant_id, fields.collection, external_id) if external_id else new_id()
-        )
-        before = self.documents.get((asked.tenant_id, document_id))
-        size_bytes = asked.blob.size_bytes if asked.blob else 0
+        document_id = document_id_for(tenant_id, fields.collection, external_id) if external_id else new_id()
+        before = self.documents.get((tenant_id, document_id))
+        self._require(before, condition)
+        size_bytes = blob.size_bytes if blob else 0
         unchanged = before is not None and before.size_bytes == size_bytes
-        job = docs.Job(
+        revision = (before.revision if before else 0) + (not unchanged)
+        job = work.JobDetail(
             id=new_id(), document_id=document_id, collection=fields.collection, title=fields.title, version=1,
-            state=docs.JobState.QUEUED, stage=None, chunks_done=0, chunks_total=None, attempt=0,
-            created_at=NOW,
+            state=work.JobState.QUEUED, stage=None, chunks_done=0, chunks_total=None, attempt=0,
+            revision=1, created_at=NOW, queue_position=3, log=[work.LogLine(NOW, 1, "It was queued.")],
         )  # fmt: skip
-        self.jobs[asked.tenant_id, job.id] = job
-        self.documents[asked.tenant_id, document_id] = docs.Document(
+        self.jobs[tenant_id, job.id] = job
+        self.documents[tenant_id, document_id] = docs.Document(
             id=document_id,
             status=docs.DocumentStatus.PENDING,
             version=None,
             latest_version=1,
-            file_name=asked.blob.file_name if asked.blob else "",
+            revision=revision,
+            file_name=blob.file_name if blob else "",
             size_bytes=size_bytes,
             chunk_count=0,
             created_at=NOW,
             updated_at=NOW,
             **msgspec.structs.asdict(fields),
         )
-        return docs.Accepted(document_id, job.id, 1, unchanged)
+        return docs.Accepted(document_id, job.id, 1, unchanged, revision)
 
-    async def get_job(self, asked: docs.JobRef) -> docs.Job:
-        job = self.jobs.get((asked.tenant_id, asked.job_id))
-        if job is None:
-            raise NotFoundError("There is no such job.")
-        if self.job_outcome is not None:
+    @staticmethod
+    def _require(document: docs.Document | None, condition: docs.Condition | None) -> None:
+        if condition is None:
+            return
+        wanted = condition.revisions
+        fine = (
+            document is None
+            if condition.missing
+            else document is not None and (wanted is None or document.revision in wanted)
+        )
+        if not fine:
+            raise PreconditionFailedError("The document is at another revision.")
+
+    async def get_job(self, asked: work.JobRef) -> work.JobDetail:
+        if self.refuse_job is not None:
+            raise self.refuse_job
+        job = self._job(asked.tenant_id, asked.job_id)
+        if self.job_outcome is not None and not job.state.final:
             # Each look finds it one step further.
-            state = docs.JobState.RUNNING if job.state is docs.JobState.QUEUED else self.job_outcome
-            error = self.job_error if state is docs.JobState.FAILED else None
-            job = self.jobs[asked.tenant_id, job.id] = msgspec.structs.replace(job, state=state, error=error)
+            state = work.JobState.RUNNING if job.state is work.JobState.QUEUED else self.job_outcome
+            error = self.job_error if state is work.JobState.FAILED else None
+            job = self.change(asked.tenant_id, job.id, state=state, error=error)
         return job
 
-    async def list_jobs(self, asked: docs.ListJobs) -> docs.JobPage:
+    def _job(self, tenant_id: UUID, job_id: UUID) -> work.JobDetail:
+        job = self.jobs.get((tenant_id, job_id))
+        if job is None:
+            raise NotFoundError("There is no such job.")
+        return job
+
+    def change(self, tenant_id: UUID, job_id: UUID, **members: object) -> work.JobDetail:
+        """Let a job go on; its revision grows."""
+        job = self.jobs[tenant_id, job_id]
+        changed = msgspec.structs.replace(job, revision=job.revision + 1, **members)
+        self.jobs[tenant_id, job_id] = changed
+        return changed
+
+    async def list_jobs(self, asked: work.ListJobs) -> work.JobPage:
         found = [job for (tenant_id, _), job in self.jobs.items() if tenant_id == asked.tenant_id]
-        return docs.JobPage([job for job in found if asked.state in {None, job.state}][: asked.limit])
+        return work.JobPage([job for job in found if asked.state in {None, job.state}][: asked.limit])
+
+    async def cancel_job(self, asked: work.ChangeJob) -> work.Job:
+        self._job(asked.tenant_id, asked.job_id)
+        return self.change(asked.tenant_id, asked.job_id, state=work.JobState.CANCELLED)
+
+    async def retry_job(self, asked: work.ChangeJob) -> work.Job:
+        if not self._job(asked.tenant_id, asked.job_id).state.final:
+            raise ConflictError("The job is not over.")
+        return self.change(asked.tenant_id, asked.job_id, state=work.JobState.QUEUED)
+
+    def _dead(self, tenant_id: UUID, wanted: work.JobFilter) -> list[work.Job]:
+        return [
+            job
+            for (owner, _), job in self.jobs.items()
+            if owner == tenant_id
+            and job.state is work.JobState.FAILED
+            and (wanted.job_ids is None or job.id in wanted.job_ids)
+        ]
+
+    async def list_dead_letters(self, asked: work.ListDeadLetters) -> work.JobPage:
+        return work.JobPage(self._dead(asked.tenant_id, asked.filter)[: asked.limit])
+
+    async def change_jobs(self, asked: work.ChangeJobs) -> work.JobsChanged:
+        return work.JobsChanged(len(self._dead(asked.tenant_id, asked.filter)))
 
     def _document(self, asked: docs.DocumentRef) -> docs.Document:
-        found = self.documents.get((asked.tenant_id, asked.document_id or new_id()))
+        document_id = asked.document_id
+        if document_id is None and asked.collection is not None and asked.external_id is not None:
+            document_id = document_id_for(asked.tenant_id, asked.collection, asked.external_id)
+        found = self.documents.get((asked.tenant_id, document_id or new_id()))
         if found is None:
             raise NotFoundError("There is no such document.")
         return found
@@ -189,31 +303,52 @@ class Backend:
         found = [item for (tenant_id, _), item in self.documents.items() if tenant_id == asked.tenant_id]
         return docs.DocumentPage(found[: asked.limit], "more" if len(found) > asked.limit else None)
 
-    async def delete_document(self, asked: docs.DocumentRef) -> docs.Deleted:
+    async def patch_document(self, asked: docs.PatchDocument) -> docs.Document:
         found = self._document(asked)
+        self._require(found, asked.condition)
+        changed = msgspec.structs.replace(found, revision=found.revision + 1)
+        self.documents[asked.tenant_id, found.id] = changed
+        return changed
+
+    async def delete_document(self, asked: docs.DeleteDocument) -> docs.Deleted:
+        found = self._document(asked)
+        self._require(found, asked.condition)
         del self.documents[asked.tenant_id, found.id]
         return docs.Deleted(found.id)
 
-    async def create_collection(self, asked: docs.CollectionRef) -> docs.Collection:
+    async def get_content(self, asked: docs.DocumentRef) -> docs.Content:
+        return docs.Content(self.contents[self._document(asked).id], 1, 1)
+
+    async def list_chunks(self, asked: docs.ListChunks) -> docs.ChunkPage:
+        found = self._document(asked)
+        return docs.ChunkPage(found.id, 1, self.chunks[: asked.limit], asked.cursor)
+
+    async def reindex(self, asked: docs.Reindex) -> docs.Reindexing:
+        return docs.Reindexing(7, "more")
+
+    async def inspect_index(self, asked: docs.InspectIndex) -> docs.IndexReport:
+        return docs.IndexReport(1, 2, 3, 4, 5, 6, 7, asked.repair)
+
+    async def create_collection(self, asked: collections.CreateCollection) -> collections.Collection:
         if (asked.tenant_id, asked.name) in self.collections:
             raise ConflictError("The name is taken.")
-        made = docs.Collection(new_id(), asked.name, "minilm", 0, 0, NOW)
+        made = collections.Collection(new_id(), asked.name, "minilm", 0, 0, NOW)
         return self.collections.setdefault((asked.tenant_id, asked.name), made)
 
-    async def get_collection(self, asked: docs.CollectionRef) -> docs.Collection:
+    async def get_collection(self, asked: collections.CollectionRef) -> collections.Collection:
         found = self.collections.get((asked.tenant_id, asked.name))
         if found is None:
             raise NotFoundError("There is no such collection.")
         return found
 
-    async def list_collections(self, asked: docs.ListCollections) -> docs.CollectionPage:
+    async def list_collections(self, asked: collections.ListCollections) -> collections.CollectionPage:
         found = [item for (tenant_id, _), item in self.collections.items() if tenant_id == asked.tenant_id]
-        return docs.CollectionPage(found[: asked.limit])
+        return collections.CollectionPage(found[: asked.limit])
 
-    async def delete_collection(self, asked: docs.CollectionRef) -> docs.CollectionDeleted:
+    async def delete_collection(self, asked: collections.CollectionRef) -> collections.CollectionDeleted:
         await self.get_collection(asked)
         del self.collections[asked.tenant_id, asked.name]
-        return docs.CollectionDeleted(asked.name, 0)
+        return collections.CollectionDeleted(asked.name, 0)
 
     async def query(self, asked: search.Query) -> search.Answer:
         self.queries.append(asked)
@@ -253,6 +388,13 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[str, asyncio
         (server,) = service.parts
         assert isinstance(server, HttpServer)
         running = asyncio.create_task(server.run(stopping))
+
+        async def tell() -> None:
+            await stopping.wait()
+            assert service.health is not None
+            service.health.stopping = True
+
+        telling = asyncio.create_task(tell())
         url = f"http://{settings.http_host}:{server.port}"
         async with httpx.AsyncClient() as probe, asyncio.timeout(10):
             while True:
@@ -266,6 +408,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[str, asyncio
         finally:
             stopping.set()
             await asyncio.wait_for(running, 10)
+            await telling
 
 
 @pytest.fixture(scope="session")

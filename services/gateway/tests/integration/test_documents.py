@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from quarry_common.contracts.documents import JobState
+from quarry_common.contracts.jobs import JobState
 from quarry_common.errors import ConflictError
 from quarry_common.ids import new_id
 
@@ -96,7 +96,7 @@ async def test_waiting_longer_than_allowed_answers_that_it_is_accepted(client, b
     answer = await client.post("/api/documents?wait=searchable&timeout_seconds=0.2", json={"title": "x"})
 
     assert answer.status_code == 202
-    assert set(answer.json()) == {"document_id", "job_id", "version", "unchanged"}
+    assert set(answer.json()) == {"document_id", "job_id", "version", "unchanged", "revision"}
 
 
 async def test_an_upsert_is_202_and_with_unchanged_content_200(client, backend) -> None:

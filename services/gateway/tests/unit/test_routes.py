@@ -1,16 +1,21 @@
 """Every route says who may call it."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from quarry_common.contracts.tenancy import Principal, Scope, Tenant
 from quarry_common.errors import ForbiddenError, UnauthenticatedError, ValidationError
 from quarry_common.ids import new_id
 from quarry_gateway.domain import caller_of, needs_tenant_lookup, require_scope, require_unexpired
+from quarry_gateway.idempotency import IDEMPOTENCY_KEY
 from quarry_gateway.openapi import describe
 from quarry_gateway.operations import OPERATION, Operation
 from quarry_gateway.routes import HANDLERS
+from quarry_gateway.routes.system import VERSION
 
 EXPECTED = {
     "POST /api/documents": "documents:write",
@@ -18,8 +23,25 @@ EXPECTED = {
     "GET /api/documents": "documents:read",
     "GET /api/documents/{document_id:str}": "documents:read",
     "DELETE /api/documents/{document_id:str}": "documents:write",
+    "GET /api/documents/by-external-id/{external_id:path}": "documents:read",
+    "DELETE /api/documents/by-external-id/{external_id:path}": "documents:write",
+    "POST /api/documents/batch": "documents:write",
+    "PATCH /api/documents/{document_id:str}": "documents:write",
+    "POST /api/documents/reindex": "documents:write",
+    "GET /api/documents/{document_id:str}/content": "documents:read",
+    "GET /api/documents/{document_id:str}/chunks": "documents:read",
     "GET /api/jobs": "documents:read",
     "GET /api/jobs/{job_id:str}": "documents:read",
+    "GET /api/jobs/{job_id:str}/events": "documents:read",
+    "POST /api/jobs/{job_id:str}/cancel": "documents:write",
+    "POST /api/jobs/{job_id:str}/retry": "documents:write",
+    "POST /api/jobs/cancel": "documents:write",
+    "GET /api/dead-letters": "documents:read",
+    "GET /api/dead-letters/{job_id:str}": "documents:read",
+    "POST /api/dead-letters/replay": "documents:write",
+    "POST /api/dead-letters/discard": "documents:write",
+    "POST /api/dead-letters/{job_id:str}/replay": "documents:write",
+    "DELETE /api/dead-letters/{job_id:str}": "documents:write",
     "POST /api/collections": "collections:write",
     "GET /api/collections": "collections:read",
     "GET /api/collections/{name:str}": "collections:read",
@@ -31,6 +53,8 @@ EXPECTED = {
     "POST /api/admin/tenants": "platform",
     "GET /api/admin/tenants": "platform",
     "GET /api/admin/tenants/{slug:str}": "platform",
+    "GET /api/admin/index": "platform",
+    "POST /api/admin/index/repair": "platform",
     "GET /api/health": "public",
     "GET /api/version": "public",
     "GET /livez": "public",
@@ -64,9 +88,39 @@ def test_the_description_has_every_operation_of_the_api_with_its_security_and_pr
         public = path in {"/api/health", "/api/version", "/livez", "/readyz", "/metrics"}
         assert bool(operation["security"]) is not public
         assert public or {"401", "403", "422", "503"} <= set(operation["responses"])
-        if "requestBody" in operation:
-            assert operation["requestBody"]["content"]["application/json"]["example"]
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            assert content.get("example") or "encoding" in content
     assert len({operation["operationId"] for _, operation in operations}) == len(operations)
+
+
+def test_every_post_that_changes_something_takes_an_idempotency_key() -> None:
+    for handler in HANDLERS:
+        if "POST" in handler.http_methods:
+            operation = handler.opt[OPERATION]
+            assert operation.reads_only is not (IDEMPOTENCY_KEY in operation.request_headers), handler.paths
+
+
+def test_documents_are_described_with_their_etags_and_conditions() -> None:
+    paths = describe(HANDLERS, "1.0")["paths"]
+    one, own = paths["/api/documents/{document_id}"], paths["/api/documents/by-external-id/{external_id}"]
+
+    for operation in (one["get"], one["patch"], own["get"], own["put"]):
+        assert "ETag" in operation["responses"]["200"]["headers"]
+    for operation in (one["patch"], one["delete"], own["put"], own["delete"]):
+        assert "If-Match" in {each["name"] for each in operation["parameters"]}
+        assert "412" in operation["responses"]
+    assert "If-None-Match" in {each["name"] for each in own["put"]["parameters"]}
+    assert set(one["patch"]["requestBody"]["content"]) == {"application/json", "application/merge-patch+json"}
+    events = paths["/api/jobs/{job_id}/events"]["get"]
+    assert "event: end" in events["responses"]["200"]["content"]["text/event-stream"]["example"]
+    assert "Last-Event-ID" in {each["name"] for each in events["parameters"]}
+
+
+def test_the_written_description_is_that_of_the_code() -> None:
+    written = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text())
+
+    told = msgspec.json.decode(msgspec.json.encode(describe(HANDLERS, VERSION)))
+    assert written == told, "run `make openapi`"
 
 
 def principal(*scopes: Scope, tenant: Tenant | None = None, **more: datetime) -> Principal:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from quarry_common.errors import MalformedError, QuarryError, ValidationError
-from quarry_gateway.acceptance import DocumentForm
+from quarry_gateway.forms import DocumentForm, wrong_metadata
 from quarry_gateway.validation import (
     MAX_ERRORS,
     check,
@@ -19,7 +19,6 @@ from quarry_gateway.validation import (
     decode_query,
     path_text,
     path_uuid,
-    wrong_metadata,
 )
 
 

@@ -2,15 +2,36 @@
 
 from litestar.handlers import HTTPRouteHandler
 
-from quarry_gateway.routes import collections, documents, jobs, keys, pages, search, system, tenants
+from quarry_gateway.routes import (
+    batch,
+    changes,
+    collections,
+    content,
+    dead_letters,
+    documents,
+    index,
+    jobs,
+    keys,
+    pages,
+    search,
+    system,
+    tenants,
+    uploads,
+)
 
 HANDLERS: list[HTTPRouteHandler] = [
+    *uploads.HANDLERS,
     *documents.HANDLERS,
+    *batch.HANDLERS,
+    *changes.HANDLERS,
+    *content.HANDLERS,
     *jobs.HANDLERS,
+    *dead_letters.HANDLERS,
     *collections.HANDLERS,
     *search.HANDLERS,
     *keys.HANDLERS,
     *tenants.HANDLERS,
+    *index.HANDLERS,
     *system.HANDLERS,
     *pages.HANDLERS,
 ]

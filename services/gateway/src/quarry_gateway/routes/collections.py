@@ -4,7 +4,7 @@ import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
-from quarry_common.contracts.documents import (
+from quarry_common.contracts.collections import (
     CREATE_COLLECTION,
     DELETE_COLLECTION,
     GET_COLLECTION,
@@ -14,11 +14,13 @@ from quarry_common.contracts.documents import (
     CollectionName,
     CollectionPage,
     CollectionRef,
+    CreateCollection,
     ListCollections,
 )
 from quarry_common.contracts.tenancy import Scope
 from quarry_gateway.bodies import read_json
 from quarry_gateway.gateway import Call, gateway_of, reply
+from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.paging import PageQuery
 from quarry_gateway.validation import check, decode_query
@@ -47,13 +49,16 @@ class _NameInPath(msgspec.Struct, frozen=True):
             body_example={"name": "contracts"},
             replies={201: Collection},
             errors=(409, 429),
+            request_headers=(IDEMPOTENCY_KEY,),
         )
     ),
 )
 async def create_collection(request: Call) -> Response[bytes]:
     """Make a collection and answer it."""
+    tenant_id = request.auth.tenant_id
+    key = idempotency_key(request)
     body = await read_json(request, NewCollection)
-    made = await gateway_of(request).ask(CREATE_COLLECTION, CollectionRef(request.auth.tenant_id, body.name))
+    made = await gateway_of(request).ask(CREATE_COLLECTION, CreateCollection(tenant_id, body.name, key))
     return reply(made, 201, location=f"/api/collections/{made.name}")
 
 

@@ -24,6 +24,7 @@ from quarry_common.contracts.tenancy import (
 )
 from quarry_gateway.bodies import read_json
 from quarry_gateway.gateway import Call, gateway_of, reply
+from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.paging import PageQuery
 from quarry_gateway.validation import decode_query, path_uuid
@@ -50,11 +51,15 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             access=Scope.KEYS_WRITE,
             tag=TAG,
             summary="Create a key",
-            description="The key's text is in this answer only; it cannot be read again.",
+            description=(
+                "The key's text is in this answer only; it cannot be read again, but a request repeated with "
+                "the same idempotency key has the same answer for a day."
+            ),
             body=NewKey,
             body_example={"name": "web shop", "scopes": ["search"], "label": "live"},
             replies={201: CreatedKey},
-            errors=(429,),
+            errors=(409, 429),
+            request_headers=(IDEMPOTENCY_KEY,),
         )
     ),
 )
@@ -62,6 +67,7 @@ async def create_key(request: Call) -> Response[bytes]:
     """Make a key and answer it with its secret."""
     caller = request.auth
     tenant_id = caller.tenant_id
+    key = idempotency_key(request)
     body = await read_json(request, NewKey)
     asked = CreateKey(
         tenant_id=tenant_id,
@@ -71,6 +77,7 @@ async def create_key(request: Call) -> Response[bytes]:
         label=body.label,
         metadata=body.metadata,
         expires_at=body.expires_at,
+        idempotency_key=key,
     )
     return reply(await gateway_of(request).ask(CREATE_KEY, asked), 201)
 

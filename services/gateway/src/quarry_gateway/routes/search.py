@@ -1,6 +1,5 @@
 """Search: ranked, cited passages."""
 
-from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -10,8 +9,8 @@ from msgspec import Meta
 from quarry_common.contracts import filters
 from quarry_common.contracts.search import QUERY, Answer, Query, SearchMode
 from quarry_common.contracts.tenancy import Scope
-from quarry_common.errors import FieldError, ValidationError
 from quarry_gateway.bodies import read_json
+from quarry_gateway.filtering import wrong_filter
 from quarry_gateway.gateway import Call, gateway_of, reply
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.paging import Cursor
@@ -37,7 +36,10 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             access=Scope.SEARCH,
             tag="Search",
             summary="Search",
-            description="The mode asked for is the mode that runs.",
+            description=(
+                "The mode asked for is the mode that runs. It only reads, and so may be repeated: an "
+                "`Idempotency-Key` is not needed and not looked at."
+            ),
             body=Search,
             body_example={
                 "query": "notice period of the lease",
@@ -49,13 +51,14 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             },
             replies={200: Answer},
             errors=(429,),
+            reads_only=True,
         )
     ),
 )
 async def search(request: Call) -> Response[bytes]:
     """Answer the passages that fit best."""
     tenant_id = request.auth.tenant_id
-    body = await read_json(request, Search, _wrong_filters)
+    body = await read_json(request, Search, wrong_filter("filters"))
     asked = Query(
         tenant_id=tenant_id,
         query=body.query,
@@ -67,16 +70,6 @@ async def search(request: Call) -> Response[bytes]:
         highlight=body.highlight,
     )
     return reply(await gateway_of(request).ask(QUERY, asked))
-
-
-def _wrong_filters(raw: Mapping[str, object]) -> Iterable[FieldError]:
-    found = raw.get("filters")
-    if isinstance(found, dict):
-        try:
-            filters.parse(found)
-        except ValidationError as error:
-            return error.data.errors
-    return ()
 
 
 HANDLERS = [search]

@@ -19,6 +19,7 @@ from quarry_common.contracts.tenancy import (
 )
 from quarry_gateway.bodies import read_json
 from quarry_gateway.gateway import Call, gateway_of, reply
+from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.paging import PageQuery
 from quarry_gateway.validation import check, decode_query
@@ -48,13 +49,15 @@ class _SlugInPath(msgspec.Struct, frozen=True):
             body_example={"slug": "acme", "name": "Acme Ltd"},
             replies={201: Tenant},
             errors=(409,),
+            request_headers=(IDEMPOTENCY_KEY,),
         )
     ),
 )
 async def create_tenant(request: Call) -> Response[bytes]:
     """Make a tenant and answer it."""
+    key = idempotency_key(request)
     body = await read_json(request, NewTenant)
-    made = await gateway_of(request).ask(CREATE_TENANT, CreateTenant(body.slug, body.name))
+    made = await gateway_of(request).ask(CREATE_TENANT, CreateTenant(body.slug, body.name, key))
     return reply(made, 201, location=f"/api/admin/tenants/{made.slug}")
 
 
