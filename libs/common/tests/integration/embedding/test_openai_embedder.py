@@ -72,6 +72,7 @@ async def test_an_answer_in_another_order_is_put_in_order(
     texts = ["a", "b", "c"]
     server.script.append(changed(lambda entries: entries[::-1]))
     np.testing.assert_allclose(await remote.embed(texts, deadline=soon()), vectors_of(texts), atol=1e-6)
+    assert len(server.requests) == 1
 
 
 async def test_an_answer_without_numbers_is_in_the_order_of_the_request(
@@ -80,6 +81,7 @@ async def test_an_answer_without_numbers_is_in_the_order_of_the_request(
     texts = ["a", "b", "c"]
     server.script.append(changed(lambda entries: [{"embedding": item["embedding"]} for item in entries]))
     np.testing.assert_allclose(await remote.embed(texts, deadline=soon()), vectors_of(texts), atol=1e-6)
+    assert len(server.requests) == 1
 
 
 async def test_huge_numbers_are_brought_to_length_one(
@@ -125,6 +127,7 @@ async def test_requests_keep_to_the_bound_of_concurrency(
     async with open_remote(concurrency=3, batch_texts=1) as embedder:
         work = asyncio.create_task(embedder.embed([str(n) for n in range(10)], deadline=soon()))
         await eventually(lambda: server.open_requests == 3)
+        assert queued(embedder) == 7
         go.set()
         await work
     assert server.most_open_requests == 3
@@ -175,8 +178,10 @@ async def test_too_many_texts_are_refused(server: EmbeddingServer, open_remote: 
 
 async def test_a_deadline_ends_the_wait(server: EmbeddingServer, remote: OpenAIEmbedder) -> None:
     server.rule = lambda request: after(asyncio.Event(), embedded(server))
+    started = asyncio.get_running_loop().time()
     with pytest.raises(DeadlineExceededError):
-        await remote.embed(["x"], deadline=soon(0.1))
+        await remote.embed(["x"], deadline=started + 0.1)
+    assert asyncio.get_running_loop().time() < started + 2
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent(

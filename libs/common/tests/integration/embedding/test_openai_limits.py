@@ -66,7 +66,7 @@ async def test_a_limit_without_retry_after_is_waited_out(
     await remote.embed(["a"], deadline=soon())
     assert server.embedded == ["a"]
     gaps = [b.at - a.at for a, b in zip(server.requests, server.requests[1:], strict=False)]
-    assert gaps[3] > gaps[0]
+    assert gaps[3] > 2 * gaps[0]
 
 
 async def test_retry_after_is_not_undercut(server: EmbeddingServer, remote: OpenAIEmbedder) -> None:
@@ -134,12 +134,12 @@ async def test_everything_is_embedded_through_a_narrow_limit(
 async def test_the_budget_of_requests_is_kept(
     server: EmbeddingServer, open_remote: OpenRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "MINUTE_SECONDS", 0.5)
-    server.rule = limit = Limit(10, 0.5 * 0.9)  # less by what a request may be late
+    monkeypatch.setattr(budget, "MINUTE_SECONDS", 1.0)
+    server.rule = limit = Limit(10, 0.7)  # less by what a request may be late on a busy machine
     async with open_remote(batch_texts=1, requests_per_minute=10) as embedder:
-        await embedder.embed([str(number) for number in range(35)], deadline=soon(30))
+        await embedder.embed([str(number) for number in range(25)], deadline=soon(30))
     assert limit.refused == 0
-    assert server.requests[-1].at - server.requests[0].at > 1.0
+    assert server.requests[-1].at - server.requests[0].at > 1.5
 
 
 async def test_the_budget_of_tokens_is_kept(
@@ -183,16 +183,16 @@ async def test_two_processes_share_one_budget(
     model: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(budget, "MINUTE_SECONDS", 0.5)
-    server.rule = limit = Limit(10, 0.5 * 0.9)
+    monkeypatch.setattr(budget, "MINUTE_SECONDS", 1.0)
+    server.rule = limit = Limit(10, 0.7)
     given = {"batch_texts": 1, "requests_per_minute": 10, "redis_url": redis_url, "model": model}
     async with open_remote(**given) as one, open_remote(**given) as other:
         await asyncio.gather(
-            one.embed([f"one {number}" for number in range(15)], deadline=soon(30)),
-            other.embed([f"other {number}" for number in range(15)], deadline=soon(30)),
+            one.embed([f"one {number}" for number in range(12)], deadline=soon(30)),
+            other.embed([f"other {number}" for number in range(12)], deadline=soon(30)),
         )
     assert limit.refused == 0
-    assert server.requests[-1].at - server.requests[0].at > 0.8
+    assert server.requests[-1].at - server.requests[0].at > 1.5
 
 
 async def test_a_pause_is_shared(
@@ -258,6 +258,7 @@ async def test_a_frozen_redis_costs_a_moment_and_no_text(
         assert time.monotonic() - started < 2 * budget.REDIS_SECONDS + 0.5
         while time.monotonic() < started + 4 * budget.OUTAGE_SECONDS:
             await embedder.embed(["frozen still"], deadline=soon())
+        assert server.embedded.count("frozen still") > 20
         assert caplog.text.count("while Redis is away") == 1
         process.send_signal(signal.SIGCONT)
         async with asyncio.timeout(10):
