@@ -466,6 +466,32 @@ async def test_a_tenant_that_waits_gets_a_place_when_all_are_taken(parts: Parts)
     assert not waiting.is_set()
 
 
+async def test_an_import_makes_way_for_a_document_that_somebody_waits_for(parts: Parts) -> None:
+    tenant_id, begun = new_id(), asyncio.Event()
+
+    class Importing(Pipeline):
+        def __init__(self) -> None:
+            pass
+
+        async def run(self, held: Bundle) -> None:
+            if not held.bulk:
+                return await parts.pipeline.run(held)
+            begun.set()
+            while True:
+                await asyncio.sleep(0.02)
+                held.make_way()
+
+        async def clean_up(self, lost: Sequence[Lease]) -> None:
+            return None
+
+    await parts.put(tenant_id, long_text(90), Priority.BULK)
+    async with parts.working(Importing(), concurrency=2):
+        await asyncio.wait_for(begun.wait(), 20)
+        job = await parts.ended(tenant_id, await parts.put(tenant_id, "waited for"))
+
+    assert job.state is JobState.SUCCEEDED
+
+
 async def test_a_dependency_that_is_away_postpones_the_job(parts: Parts) -> None:
     tenant_id = new_id()
     job_id = await parts.put(tenant_id, "text")

@@ -9,7 +9,7 @@ from opentelemetry import trace
 
 from quarry_common.contracts.search import Answer, Query, Result, SearchMode
 from quarry_common.embedding import bm25
-from quarry_common.embedding.pool import EmbedderPool
+from quarry_common.embedding.protocol import AsyncEmbedder
 from quarry_common.errors import QuarryError
 from quarry_common.ids import new_id
 from quarry_common.telemetry import tracing
@@ -53,7 +53,7 @@ class Timings:
 class Handlers:
     """Answers searches from one vector index and one embedder."""
 
-    def __init__(self, index: VectorIndex, embedder: EmbedderPool) -> None:
+    def __init__(self, index: VectorIndex, embedder: AsyncEmbedder) -> None:
         self._index = index
         self._embedder = embedder
 

@@ -1,13 +1,11 @@
 """The search service put together."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
 from quarry_common.contracts import search
-from quarry_common.embedding.load import load_embedder
-from quarry_common.embedding.pool import EmbedderPool
+from quarry_common.embedding.load import open_embedder
 from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.service import Service, ServiceDefinition
@@ -22,19 +20,18 @@ SERVICE = "search"
 @asynccontextmanager
 async def build(settings: SearchSettings) -> AsyncIterator[Service]:
     """Load the embedder, connect, and yield the service."""
-    embedder = await asyncio.to_thread(load_embedder, settings)
-    pool = EmbedderPool(embedder, max_waiting=settings.embedder_max_waiting)
-    try:
-        async with connection.connect(settings) as qdrant, broker.connect(settings, SERVICE) as bus:
-            index = VectorIndex(qdrant, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
-            server = RpcServer(bus, SERVICE, settings.search_concurrency)
-            server.answer(search.QUERY, Handlers(index, pool).query)
-            yield Service(
-                parts=[server],
-                checks={"vector_index": index.check, "message_bus": partial(broker.check, bus)},
-            )
-    finally:
-        await pool.close()
+    async with (
+        open_embedder(settings) as embedder,
+        connection.connect(settings) as qdrant,
+        broker.connect(settings, SERVICE) as bus,
+    ):
+        index = VectorIndex(qdrant, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
+        server = RpcServer(bus, SERVICE, settings.search_concurrency)
+        server.answer(search.QUERY, Handlers(index, embedder).query)
+        yield Service(
+            parts=[server],
+            checks={"vector_index": index.check, "message_bus": partial(broker.check, bus)},
+        )
 
 
 definition = ServiceDefinition(name=SERVICE, settings=SearchSettings, build=build)

@@ -10,7 +10,7 @@ Settle = Callable[[Lease, Exception], Awaitable[None]]
 
 
 class YieldedError(Exception):
-    """Another tenant waits: the jobs go back to the queue as far as they are."""
+    """Somebody else waits: the jobs go back to the queue as far as they are."""
 
 
 class Bundle:
@@ -22,8 +22,10 @@ class Bundle:
         self.members = {lease.job_id: lease for lease in leases}
         self.lost: dict[UUID, Lease] = {}
         """Jobs that were taken away: nothing more may be written for them."""
+        self.bulk = leases[0].bulk
+        """Whether the jobs are part of an import."""
         self.wanted = False
-        """Whether another tenant waits for the place."""
+        """Whether somebody else waits for the place."""
         self._settle = settle
 
     @property
@@ -55,6 +57,6 @@ class Bundle:
         self.done([lease.job_id])
 
     def make_way(self) -> None:
-        """Raise `YieldedError` when another tenant waits."""
+        """Raise `YieldedError` when somebody else waits for the place."""
         if self.wanted:
             raise YieldedError

@@ -1,7 +1,8 @@
 """Takes jobs and lets them run under their leases: renewed while they last, given back when it stops.
 
 Fairness: a tenant has at most half of the places, so that there is one for the next; when all are taken and
-yet another waits, a tenant that has most makes way at the end of a batch.
+yet another waits, a tenant that has most makes way at the end of a batch. So does an import for a document of
+the same tenant that somebody waits for.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import UUID
@@ -128,21 +129,32 @@ class Worker:
             return []
 
     async def _make_room(self) -> None:
-        """While every place is taken and another tenant waits, ask one bundle at a time to make way."""
+        """Ask one bundle at a time to make way: for another tenant when every place is taken, for a document
+        that somebody waits for when imports have all places of its tenant."""
         while True:
             await asyncio.sleep(ROOM_SECONDS)
             running = list(self._running.values())
-            if not self._fair or not self._slots.locked() or any(bundle.wanted for bundle in running):
+            if not self._fair or not running or any(bundle.wanted for bundle in running):
                 continue
-            held = Counter(bundle.tenant_id for bundle in running)
             try:
-                async with self._database.worker_transaction() as connection:
-                    wanted = await leases.others_wait(connection, list(held))
+                if (chosen := await self._to_make_way(running)) is not None:
+                    chosen.wanted = True
             except (QuarryError, asyncpg.PostgresError) as error:
                 log.warning("nobody could be asked to make way: %s", error)
-                continue
-            if wanted and running:
-                max(running, key=lambda bundle: held[bundle.tenant_id]).wanted = True
+
+    async def _to_make_way(self, running: Sequence[Bundle]) -> Bundle | None:
+        held = Counter(bundle.tenant_id for bundle in running)
+        imports = {
+            bundle.tenant_id: bundle
+            for bundle in running
+            if bundle.bulk and held[bundle.tenant_id] >= self._cap
+        }
+        async with self._database.worker_transaction() as connection:
+            if imports and (hurried := await leases.hurried(connection, imports)):
+                return imports[hurried.pop()]
+            if self._slots.locked() and await leases.others_wait(connection, list(held)):
+                return max(running, key=lambda bundle: held[bundle.tenant_id])
+        return None
 
     async def _beat(self) -> None:
         """Renew the leases of all jobs in hand; stop those that were taken away."""
@@ -193,7 +205,7 @@ class Worker:
             pass
         except YieldedError:
             JOBS.labels("yielded").inc(len(bundle.members))
-            await self._release(bundle, "made way for another tenant", counts=False)
+            await self._release(bundle, "made way for others", counts=False)
         except asyncio.CancelledError:
             if bundle.members or not bundle.lost:
                 await asyncio.shield(self._release(bundle, "given back: the worker stops", counts=True))

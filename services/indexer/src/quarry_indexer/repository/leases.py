@@ -33,6 +33,7 @@ class Lease(msgspec.Struct, frozen=True):
     failures: int
     takeovers: int
     alone: bool
+    bulk: bool
     chunks_done: int
     chunks_total: int | None
     size_bytes: int
@@ -97,8 +98,8 @@ async def claim(
 
 _LEASED = """
     jobs.id AS job_id, jobs.tenant_id, document_id, version, collection, lease_token AS token,
-    jobs.attempt, failures, takeovers, jobs.alone, chunks_done, chunks_total, jobs.size_bytes, traceparent,
-    created_at
+    jobs.attempt, failures, takeovers, jobs.alone, jobs.priority > 0 AS bulk, chunks_done, chunks_total,
+    jobs.size_bytes, traceparent, created_at
 """
 
 
@@ -169,6 +170,20 @@ async def others_wait(connection: Connection, passed_over: Collection[UUID]) -> 
         list(passed_over),
     )
     return found is not None
+
+
+async def hurried(connection: Connection, tenant_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the tenants that have a job waiting which is no part of an import. Needs the worker
+    role."""
+    rows = await connection.fetch(
+        """
+        SELECT t.id FROM unnest($1::uuid[]) AS t (id)
+        WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.tenant_id = t.id AND j.state = 'queued' AND j.priority = 0
+                      AND j.run_at <= now())
+        """,
+        list(tenant_ids),
+    )
+    return {row["id"] for row in rows}
 
 
 async def renew(connection: Connection, leases: Mapping[UUID, UUID], lease_seconds: float) -> set[UUID]:
