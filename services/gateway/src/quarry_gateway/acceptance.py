@@ -28,7 +28,7 @@ from quarry_gateway.forms import DocumentForm, declared_type, fields_of, wrong_e
 from quarry_gateway.gateway import Call, Gateway, gateway_of
 from quarry_gateway.idempotency import idempotency_key
 from quarry_gateway.problems import UnsupportedMediaTypeError
-from quarry_gateway.uploads import FORM_OVERHEAD_BYTES, FormReader, upload_path
+from quarry_gateway.uploads import FORM_OVERHEAD_BYTES, FormReader, clean_file_name, upload_path
 from quarry_gateway.validation import check, refuse
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ async def store_content(gateway: Gateway, form: DocumentForm, path: str) -> Blob
     if not content.strip():
         return None
     stored = await gateway.blobs.put_text(path, content)
-    return BlobRef(stored.path, stored.size_bytes, stored.sha256, declared_type=declared_type(form))
+    file_name = clean_file_name(form.file_name or "")
+    return BlobRef(stored.path, stored.size_bytes, stored.sha256, file_name, declared_type(form))
 
 
 def _aimed(document: DocumentFields, target: DocumentFields | None) -> DocumentFields:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,8 @@ from quarry_common.errors import FieldError
 from quarry_gateway.validation import below
 
 INT64 = 1 << 63
+OF_CONTENT: Final = ("content", "file_name", "media_type")
+"""Fields of a document whose text comes with them; a file in a form tells its own name and type."""
 _MEDIA_TYPES = {
     "markdown": "text/markdown",
     "md": "text/markdown",
@@ -32,6 +34,12 @@ class DocumentForm(DocumentFields, frozen=True, forbid_unknown_fields=True):
     content: Annotated[str, Meta(description="The text itself; leave it out when a file is sent.")] | None = (
         None
     )
+    file_name: (
+        Annotated[str, Meta(max_length=1000, description="Name of the file that the content is of.")] | None
+    ) = None
+    media_type: (
+        Annotated[str, Meta(max_length=200, description="What the content is, such as `text/csv`.")] | None
+    ) = None
 
 
 class PatchForm(DocumentPatch, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -49,7 +57,7 @@ def fields_of(form: DocumentForm) -> DocumentFields:
 
 def declared_type(form: DocumentForm) -> str:
     """Return the media type that `form` gives its text."""
-    return _MEDIA_TYPES.get((form.doc_type or "").lower(), "text/plain")
+    return form.media_type or _MEDIA_TYPES.get((form.doc_type or "").lower(), "text/plain")
 
 
 def wrong_entries(raw: Mapping[str, object]) -> Iterable[FieldError]:
@@ -61,8 +69,9 @@ def wrong_entries(raw: Mapping[str, object]) -> Iterable[FieldError]:
 def wrong_sense(form: DocumentForm, *, has_file: bool) -> list[FieldError]:
     """Return what is wrong with a document whose fields are of the right types."""
     errors = list(wrong_metadata(form.metadata))
-    if has_file and form.content is not None:
-        errors.append(FieldError("content", "must be left out when a file is sent"))
+    if has_file:
+        given = (name for name in OF_CONTENT if getattr(form, name) is not None)
+        errors += (FieldError(name, "must be left out when a file is sent") for name in given)
     if not has_file and not form.title.strip() and not (form.content or "").strip():
         errors.append(FieldError("content", "is missing; a document needs a title, a content or a file"))
     return errors

@@ -54,6 +54,22 @@ async def test_a_file_may_come_before_or_after_its_fields(client, backend, blob_
     assert (blob_folder / accept.blob.path).read_bytes() == b"%PDF-1.7 body"
 
 
+async def test_a_text_may_say_which_file_it_is_of(client, backend) -> None:
+    named = {"content": "a,b", "file_name": "../x/table\x07.csv", "media_type": "text/csv", "doc_type": "md"}
+
+    by_json = await client.post("/api/documents", json=named)
+    by_form = await client.post("/api/documents", files={"file": ("table.csv", b"a,b", "text/csv")})
+    both = await client.post(
+        "/api/documents", data={"file_name": "x", "media_type": "y", "content": "z"}, files={"file": b"a"}
+    )
+
+    assert (by_json.status_code, by_form.status_code) == (202, 202)
+    first, second = (accept.blob for accept in backend.accepted)
+    assert (first.file_name, first.declared_type, first.sha256) == ("table.csv", "text/csv", second.sha256)
+    assert (second.file_name, second.declared_type) == ("table.csv", "text/csv")
+    assert {error["field"] for error in both.json()["errors"]} == {"file_name", "media_type", "content"}
+
+
 async def test_a_title_alone_is_a_document_and_nothing_at_all_is_none(client, backend) -> None:
     titled = await client.post("/api/documents", json={"title": "Only a title"})
     nothing = await client.post("/api/documents", json={"tags": ["x"], "content": "  \n"})

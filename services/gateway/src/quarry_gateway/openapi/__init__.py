@@ -13,6 +13,7 @@ from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.documents import ExternalId
 from quarry_common.contracts.tenancy import Slug
 from quarry_gateway.domain import TENANT_HEADER
+from quarry_gateway.forms import OF_CONTENT
 from quarry_gateway.openapi.replies import REF, problem_replies, replies_of, structs_of
 from quarry_gateway.operations import OPERATION, PUBLIC, Operation
 from quarry_gateway.problems import Problem
@@ -165,7 +166,7 @@ def _form(kind: type[msgspec.Struct]) -> Json:
     fields = {
         name: _form_field(schema)
         for name, schema in _schema_of(kind)["properties"].items()
-        if name != "content"
+        if name not in OF_CONTENT
     }
     return {
         "schema": {
