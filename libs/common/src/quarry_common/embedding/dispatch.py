@@ -209,8 +209,9 @@ class Dispatcher:
         pause = error.data.retry_after_seconds or _delay(self._limits_in_a_row, LONGEST_PAUSE_SECONDS)
         EMBEDDER_LIMITED.inc()
         log.info("the embedding endpoint is left alone for %.1f s: %s", pause, error)
+        told = EmbedderLimitedError(error.data.detail, retry_after_seconds=round(pause, 3))
         for item in batch.items:
-            item.call.error = error
+            item.call.error = told
         await self._budget.pause(pause)
         self._send_again([batch])
 

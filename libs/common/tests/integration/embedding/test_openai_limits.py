@@ -69,6 +69,16 @@ async def test_a_limit_without_retry_after_is_waited_out(
     assert gaps[3] > 2 * gaps[0]
 
 
+async def test_a_limit_that_lasts_is_told_with_a_time_though_the_endpoint_names_none(
+    server: EmbeddingServer, remote: OpenAIEmbedder
+) -> None:
+    server.rule = lambda request: error(429, "slow down")
+    told = await limited(remote, seconds=0.4)
+    assert "slow down" in told.data.detail
+    assert told.data.retry_after_seconds
+    assert len(server.requests) > 2
+
+
 async def test_retry_after_is_not_undercut(server: EmbeddingServer, remote: OpenAIEmbedder) -> None:
     server.script.append(error(429, "slow down", {"Retry-After": "0.4"}))
     await asyncio.gather(*[remote.embed([str(number)], deadline=soon()) for number in range(5)])
