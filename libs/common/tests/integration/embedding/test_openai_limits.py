@@ -79,9 +79,10 @@ async def test_a_limit_that_lasts_is_told_with_a_time_though_the_endpoint_names_
     assert len(server.requests) > 2
 
 
-async def test_retry_after_is_not_undercut(server: EmbeddingServer, remote: OpenAIEmbedder) -> None:
+async def test_retry_after_is_not_undercut(server: EmbeddingServer, open_remote: OpenRemote) -> None:
     server.script.append(error(429, "slow down", {"Retry-After": "0.4"}))
-    await asyncio.gather(*[remote.embed([str(number)], deadline=soon()) for number in range(5)])
+    async with open_remote(concurrency=1) as embedder:
+        await asyncio.gather(*[embedder.embed([str(number)], deadline=soon()) for number in range(5)])
     assert server.requests[1].at - server.requests[0].at >= 0.4
 
 
