@@ -1,4 +1,5 @@
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,8 +21,10 @@ async def open_embedder(settings: EmbedderSettings) -> AsyncIterator[AsyncEmbedd
         async with open_openai(settings) as remote:
             yield remote
         return
-    local = await asyncio.to_thread(load_embedder, settings)
-    pool = EmbedderPool(local, max_waiting=settings.embedder_max_waiting)
+    # The pool has the threads; each run computes in its own.
+    local = await asyncio.to_thread(load_embedder, settings.model_copy(update={"embedder_threads": 1}))
+    threads = settings.embedder_threads or len(os.sched_getaffinity(0))
+    pool = EmbedderPool(local, max_waiting=settings.embedder_max_waiting, threads=threads)
     try:
         yield pool
     finally:

@@ -1,7 +1,7 @@
 """Embedding without blocking the event loop, with the queries of concurrent requests in one run.
 
-One thread is enough: onnxruntime and the tokenizer release the GIL while they work and use the threads that
-EMBEDDER_THREADS allows.
+Runs go side by side in threads, each on one core: onnxruntime and the tokenizer release the GIL while they
+work, and a run that waits for no other leaves no core idle at its end.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from quarry_common.errors import DeadlineExceededError, UnavailableError
 
 log = logging.getLogger(__name__)
 
-MAX_TEXTS_PER_RUN = 16
+MAX_TEXTS_PER_RUN = 8
 
 
 class EmbedderBusyError(UnavailableError):
@@ -34,20 +34,21 @@ class _Waiting(NamedTuple):
 
 
 class EmbedderPool:
-    """An embedder behind a bounded queue and one thread. Belongs to the event loop that first uses it.
+    """An embedder behind a bounded queue and some threads. Belongs to the event loop that first uses it.
 
-    While one run is under way, what arrives is collected and goes into the next: up to 16 texts. Requests of
+    While runs are under way, what arrives is collected and goes into the next: up to eight texts. Requests of
     more texts are cut into runs, and owners take turns, so nobody waits for all that another has brought.
     """
 
-    def __init__(self, embedder: Embedder, *, max_waiting: int) -> None:
+    def __init__(self, embedder: Embedder, *, max_waiting: int, threads: int = 1) -> None:
         self.embedder = embedder
         self._max_waiting = max_waiting
         self._queues: OrderedDict[str, deque[_Waiting]] = OrderedDict()
         """By owner, in the order of their turns; an owner without entries is not in it."""
         self._waiting = 0
-        self._runner: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+        self._most_runners = threads
+        self._runners: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embedder")
         self._closed = False
 
     @property
@@ -88,8 +89,12 @@ class EmbedderPool:
         entries = [_Waiting([texts[index] for index in rows], loop.create_future()) for rows in slices]
         self._queues.setdefault(owner, deque()).extend(entries)
         self._waiting += len(texts)
-        if self._runner is None or self._runner.done():
-            self._runner = loop.create_task(self._run(), name="embedder")
+        # One that has ended may still be in the set: it takes nothing any more.
+        running = sum(not runner.done() for runner in self._runners)
+        for _ in range(min(len(entries), self._most_runners - running)):
+            runner = loop.create_task(self._run(), name="embedder")
+            self._runners.add(runner)
+            runner.add_done_callback(self._runners.discard)
         vectors = np.empty((len(texts), self.embedder.dimensions), dtype=np.float32)
         try:
             async with asyncio.timeout_at(deadline):
@@ -105,15 +110,15 @@ class EmbedderPool:
         return vectors
 
     async def close(self) -> None:
-        """Refuse what waits, let the run under way finish, end the thread."""
+        """Refuse what waits, let the runs under way finish, end the threads."""
         self._closed = True
         for entry in (entry for queue in self._queues.values() for entry in queue):
             if not entry.vectors.done():
                 entry.vectors.set_exception(UnavailableError("The embedder is being stopped"))
         self._queues.clear()
-        if self._runner is not None:
-            await self._runner
-        self._thread.shutdown()
+        if self._runners:
+            await asyncio.wait(self._runners)
+        self._threads.shutdown()
 
     async def _run(self) -> None:
         while batch := self._take():
@@ -122,7 +127,7 @@ class EmbedderPool:
             log.debug("embedding", extra={"texts": len(texts)})
             loop = asyncio.get_running_loop()
             try:
-                vectors = await loop.run_in_executor(self._thread, self.embedder.embed, texts)
+                vectors = await loop.run_in_executor(self._threads, self.embedder.embed, texts)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait, not to this task
                 for entry in batch:
                     if not entry.vectors.done():

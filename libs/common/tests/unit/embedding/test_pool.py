@@ -82,7 +82,7 @@ async def test_a_large_request_is_cut_and_comes_back_in_order(pool: EmbedderPool
     texts = ["x" * ((n * 7) % 40) for n in range(40)]
     vectors = await pool.embed(texts, deadline=soon())
     assert vectors[:, 0].tolist() == [len(text) for text in texts]
-    assert [len(run) for run in held.runs] == [16, 16, 8]
+    assert [len(run) for run in held.runs] == [8] * 5
 
 
 async def test_a_full_queue_refuses(pool: EmbedderPool, held: HeldEmbedder) -> None:
@@ -141,3 +141,24 @@ async def test_owners_take_turns(pool: EmbedderPool, held: HeldEmbedder) -> None
     await asyncio.gather(first, many, one)
 
     assert next(number for number, texts in enumerate(held.runs) if "b" in texts) <= 2
+
+
+async def test_runs_go_side_by_side_on_several_threads(held: HeldEmbedder) -> None:
+    pool = EmbedderPool(held, max_waiting=100, threads=2)
+    waiting = asyncio.create_task(pool.embed([f"text {n}" for n in range(24)], deadline=soon()))
+
+    async with asyncio.timeout(10):
+        while len(held.runs) < 2:  # both are held back, so neither waits for the other
+            await asyncio.sleep(0.01)
+    held.go.set()
+
+    assert (await waiting).shape == (24, 1)
+    await pool.close()
+
+
+async def test_what_comes_when_a_run_has_just_ended_is_not_forgotten(held: HeldEmbedder) -> None:
+    held.go.set()
+    pool = EmbedderPool(held, max_waiting=100, threads=2)
+    for n in range(200):
+        await asyncio.gather(*(pool.embed([f"{n} {m}"], deadline=soon()) for m in range(3)))
+    await pool.close()

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import numpy as np
 
-from quarry_common.embedding.pool import MAX_TEXTS_PER_RUN
 from quarry_common.embedding.protocol import AsyncEmbedder, Vectors
 from quarry_common.postgres.pool import Database
 from quarry_indexer.indexing.metrics import EMBEDDINGS
@@ -15,6 +14,8 @@ from quarry_indexer.indexing.together import together
 from quarry_indexer.repository import embeddings
 
 EMBED_SECONDS = 120.0
+KEPT_AT_ONCE = 16
+"""Vectors that are stored together; what a killed process has embedded and not stored is lost."""
 DIGEST_BYTES = 16
 _STORED = np.dtype("<f4")
 
@@ -22,7 +23,7 @@ _STORED = np.dtype("<f4")
 class CachedEmbedder:
     """An embedder that computes no vector of a tenant's text twice, as long as the first one is kept.
 
-    Vectors are kept as soon as a run of the embedder gives them, so a process that is killed loses one run.
+    Vectors are stored as soon as some are there, so a process that is killed loses few.
     """
 
     def __init__(self, database: Database, embedder: AsyncEmbedder, *, fair: bool = True) -> None:
@@ -43,10 +44,10 @@ class CachedEmbedder:
             known = await embeddings.find(connection, tenant_id, list(by_digest))
         missing = [digest for digest in by_digest if digest not in known]
         if missing:
-            # Texts of like length in a run: the embedder spends less on padding.
+            # Texts of like length together: the embedder spends less on padding.
             missing.sort(key=lambda digest: len(by_digest[digest]))
-            runs = [missing[at : at + MAX_TEXTS_PER_RUN] for at in range(0, len(missing), MAX_TEXTS_PER_RUN)]
-            for made in await together(self._compute(tenant_id, by_digest, run) for run in runs):
+            parts = [missing[at : at + KEPT_AT_ONCE] for at in range(0, len(missing), KEPT_AT_ONCE)]
+            for made in await together(self._compute(tenant_id, by_digest, part) for part in parts):
                 known |= made
         EMBEDDINGS.labels("cache").inc(len(by_digest) - len(missing))
         return np.stack([np.frombuffer(known[digest], _STORED) for digest in digests])
