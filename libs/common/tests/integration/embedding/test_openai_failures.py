@@ -23,7 +23,7 @@ from libs.common.tests.embedding_server import (
 )
 from libs.common.tests.integration.embedding.conftest import KEY, OpenRemote, eventually, queued, soon
 
-from quarry_common.embedding import endpoint
+from quarry_common.embedding import dispatch, endpoint
 from quarry_common.embedding.errors import (
     EmbedderFailedError,
     EmbedderRefusedError,
@@ -104,17 +104,18 @@ async def test_a_slow_answer_is_given_up_and_tried_again(
         await embeds_after(server, embedder, after(asyncio.Event(), embedded(server)))
 
 
-async def test_what_keeps_failing_is_told_before_the_deadline(
-    server: EmbeddingServer, remote: OpenAIEmbedder
+async def test_what_keeps_failing_is_told_when_no_time_is_left_for_another_attempt(
+    server: EmbeddingServer, remote: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dispatch, "_delay", lambda failures, longest: 0.01 if failures < 4 else 60.0)
     server.rule = lambda request: error(500, "out of memory")
     started = time.monotonic()
-    told = await refusal(remote)
-    assert time.monotonic() - started < SHORT
+    told = await refusal(remote, seconds=20)
+    assert time.monotonic() - started < 10
     assert isinstance(told, EmbedderFailedError)
     assert (told.data.code, told.data.status) == ("embedder_failed", 502)
     assert told.data.detail == f"{server.url}/embeddings answered 500: out of memory"
-    assert 2 < len(server.requests) < 20
+    assert len(server.requests) == 4
 
 
 async def test_what_keeps_timing_out_is_a_failure(server: EmbeddingServer, open_remote: OpenRemote) -> None:
