@@ -1,5 +1,7 @@
 """Leadership on a real database: one at a time, and nobody for ever."""
 
+import asyncio
+
 from quarry_common.ids import new_id
 from quarry_common.postgres.leadership import Leadership
 from quarry_common.postgres.pool import Database
@@ -23,11 +25,13 @@ async def test_one_process_leads_until_it_gives_back(database: Database) -> None
 
 async def test_who_let_the_lease_run_out_leads_no_more(database: Database) -> None:
     task = str(new_id())
-    frozen, heir = (Leadership(database, task, seconds=60) for _ in range(2))
+    # Short, so that the lease is asked for each time.
+    frozen, heir = Leadership(database, task, seconds=0.001), Leadership(database, task, seconds=60)
     assert await frozen.take()
     await expire(database, task)
 
     assert await heir.take()
+    await asyncio.sleep(0.001)
     assert not await frozen.take()
     await frozen.give_back()
     assert await heir.take()

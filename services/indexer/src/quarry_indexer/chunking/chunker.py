@@ -16,7 +16,7 @@ from quarry_indexer.chunking.markup import (
 )
 from quarry_indexer.chunking.packing import Span, pack
 from quarry_indexer.chunking.rows import row_sections
-from quarry_indexer.chunking.section import MAX_HEADING_CHARACTERS, Section
+from quarry_indexer.chunking.section import MAX_HEADER_CHARACTERS, MAX_HEADING_CHARACTERS, Section
 from quarry_indexer.chunking.tokens import TokenIndex
 from quarry_indexer.parsing.document import PageSpan, ParsedDocument
 from quarry_indexer.parsing.utf8 import ByteOffsets
@@ -80,18 +80,20 @@ def iterate_chunks(parsed: ParsedDocument, options: ChunkOptions, tokens: TokenC
         )
 
 
-def _sections(parsed: ParsedDocument) -> list[Section]:
+def _sections(parsed: ParsedDocument) -> Iterator[Section]:
     if parsed.doc_type in _MARKDOWN_TYPES:
         return markdown_sections(parsed.text, setext=parsed.doc_type == "markdown")
     return _SCANNERS.get(parsed.doc_type, plain_sections)(parsed.text)
 
 
-def _csv_sections(text: str) -> list[Section]:
-    first = text.lstrip("\n").partition("\n")[0]
+def _csv_sections(text: str) -> Iterator[Section]:
+    first = text.lstrip("\n")[:MAX_HEADER_CHARACTERS].partition("\n")[0]
     return row_sections(text, ";" if first.count(";") > first.count(",") else ",")
 
 
-_SCANNERS: dict[str, Callable[[str], list[Section]]] = {
+# Headings may have no tokens at all, so tokens alone do not bound a group.
+_MAX_GROUP = 500
+_SCANNERS: dict[str, Callable[[str], Iterator[Section]]] = {
     "csv": _csv_sections,
     "tsv": lambda text: row_sections(text, "\t"),
     "code": code_sections,
@@ -104,23 +106,25 @@ _SCANNERS: dict[str, Callable[[str], list[Section]]] = {
 
 
 def _groups(
-    sections: Sequence[Section], index: TokenIndex, options: ChunkOptions, is_code: bool
+    sections: Iterable[Section], index: TokenIndex, options: ChunkOptions, is_code: bool
 ) -> Iterator[list[Section]]:
     """Sections that share chunks: a bare heading or a few words of introduction go with what is under them,
     very small sections with each other; a reader expects the rest under its own heading."""
     small_tokens = options.max_tokens // (2 if is_code else 5)
     group: list[Section] = []
+    bare = True
     for section in sections:
         if group:
             held = index.count(group[0].start, group[-1].end)
             together = index.count(group[0].start, section.end)
-            bare = not any(member.has_body for member in group)
             above = is_code or section.path[: len(group[-1].path)] == group[-1].path
             small = held < small_tokens and together <= (options.max_tokens if above else small_tokens)
-            if not (bare and (together <= options.max_tokens or held < small_tokens)) and not small:
+            joins = small or (bare and (together <= options.max_tokens or held < small_tokens))
+            if not joins or len(group) >= _MAX_GROUP:
                 yield group
-                group = []
+                group, bare = [], True
         group.append(section)
+        bare = bare and not section.has_body
     if group:
         yield group
 

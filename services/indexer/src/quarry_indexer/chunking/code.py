@@ -5,6 +5,7 @@ would be forty compiled dependencies, and what a chunk needs is where a definiti
 """
 
 import re
+from collections.abc import Iterator
 
 from quarry_indexer.chunking.lines import Line, lines_of
 from quarry_indexer.chunking.section import Block, Section, SectionBuilder
@@ -20,7 +21,7 @@ _NAMED = re.compile(
     r"\*?\s+(?:\([^)]*\)\s*)?[\"'`]?([A-Za-z_$][\w$.:]*)",
     re.IGNORECASE,
 )
-_BRACED = re.compile(r"[A-Za-z_][\w:<>,*&\[\] \t]*?[ \t*&]([A-Za-z_~]\w*)\s*\([^;]*\)?[^;]*\{?\s*$")
+_BRACED = re.compile(r"[A-Za-z_][\w:<>,*&\[\] \t]*?[ \t*&]([A-Za-z_~]\w*)\s*\([^;]*$")
 _ASSIGNED = re.compile(
     r"(?:export\s+)?(?:const|let|var)\s+(\w+)\s*=\s*(?:async\s*)?(?:function\b|\([^)]*\)\s*=>|\w+\s*=>)"
 )
@@ -33,44 +34,57 @@ _CLOSER = re.compile(r"[)\]}]|end\b|else\b|elif\b|except\b|finally\b|catch\b")
 _MAX_LINE_CHARACTERS = 300
 
 
-def code_sections(text: str) -> list[Section]:
-    """Return the sections of source code; a definition keeps the comments and decorators above it."""
+def code_sections(text: str) -> Iterator[Section]:
+    """Yield the sections of source code; a definition keeps the comments and decorators above it."""
     builder = SectionBuilder()
-    block: list[Line] = []
-    lead: list[Line] = []
-
-    def flush() -> None:
-        if block:
-            builder.add(Block(block[0].start, block[-1].end, "lines"))
-        block.clear()
-
+    block = _Lines()
+    lead = _Lines()
     for line in lines_of(text):
         stripped = line.content.strip()
         if not stripped:
-            block += lead
-            lead.clear()
-            flush()
-            continue
-        indent = _indent(line.content)
-        name = _definition(stripped)
-        if name:
-            flush()
-            builder.heading(indent, name, None)
-            block += [*lead, line]
-            lead.clear()
+            block.extend(lead)
+            block.flush(builder)
+        elif name := _definition(stripped):
+            block.flush(builder)
+            builder.heading(_indent(line.content), name, None)
+            block.extend(lead)
+            block.add(line)
         elif _LEAD.match(stripped):
-            lead.append(line)
+            lead.add(line)
         else:
-            block += lead
-            lead.clear()
+            block.extend(lead)
             level = builder.open_level()
-            if level is not None and indent <= level and not _CLOSER.match(stripped):
-                flush()
-                builder.close(indent)
-            block.append(line)
-    block += lead
-    flush()
-    return builder.finish()
+            if level is not None and not _CLOSER.match(stripped):
+                indent = _indent(line.content)
+                if indent <= level:
+                    block.flush(builder)
+                    builder.close(indent)
+            block.add(line)
+        yield from builder.take()
+    block.extend(lead)
+    block.flush(builder)
+    yield from builder.finish()
+
+
+class _Lines:
+    """Neighbouring lines, of which only the bounds are kept."""
+
+    def __init__(self) -> None:
+        self._bounds: tuple[int, int] | None = None
+
+    def add(self, line: Line) -> None:
+        self._bounds = (self._bounds[0] if self._bounds else line.start, line.end)
+
+    def extend(self, other: "_Lines") -> None:
+        """Take the lines of `other`, which follow."""
+        if other._bounds:
+            self._bounds = (self._bounds[0] if self._bounds else other._bounds[0], other._bounds[1])
+            other._bounds = None
+
+    def flush(self, builder: SectionBuilder) -> None:
+        if self._bounds:
+            builder.add(Block(*self._bounds, "lines"))
+            self._bounds = None
 
 
 def _definition(stripped: str) -> str | None:

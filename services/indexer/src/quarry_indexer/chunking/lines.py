@@ -20,3 +20,18 @@ def lines_of(text: str, start: int = 0, end: int | None = None) -> Iterator[Line
         cut = stop if cut < 0 else cut
         yield Line(start, cut, text[start:cut])
         start = cut + 1
+
+
+class LineCursor:
+    """A walk over the lines of a text that sees the line it is at and the one after."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = lines_of(text)
+        self.line: Line | None = None
+        self.after: Line | None = None
+        self.step()
+        self.step()
+
+    def step(self) -> None:
+        """Go to the next line."""
+        self.line, self.after = self.after, next(self._lines, None)

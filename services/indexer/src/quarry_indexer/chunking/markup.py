@@ -1,16 +1,23 @@
 """Sections and blocks of Markdown, reStructuredText, Org and plain text, found line by line."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
-from quarry_indexer.chunking.lines import Line, lines_of
-from quarry_indexer.chunking.section import Block, BlockKind, Section, SectionBuilder
+from quarry_indexer.chunking.lines import Line, LineCursor
+from quarry_indexer.chunking.section import (
+    MAX_HEADER_CHARACTERS,
+    Block,
+    BlockKind,
+    Section,
+    SectionBuilder,
+)
 
 Heading = tuple[int, str]
 HeadingRule = Callable[[Line, Line | None], Heading | None]
 """Whether a line, with the line after it, is a heading: its level and title."""
 
-_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*?)[ \t#]*$")
+_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _LIST = re.compile(r"[ \t]*(?:[-*+>|]|\d+[.)])")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -25,13 +32,13 @@ _LEAST_OUTLINE = 3
 _SENTENCE_HEADING_CHARACTERS = 60
 
 
-def markdown_sections(text: str, setext: bool) -> list[Section]:
-    """Return the sections of Markdown; `setext` also takes underlined lines for headings."""
+def markdown_sections(text: str, setext: bool) -> Iterator[Section]:
+    """Yield the sections of Markdown; `setext` also takes underlined lines for headings."""
 
     def rule(line: Line, after: Line | None) -> Heading | None:
         if found := _ATX.match(line.content):
             # Some writers style whole paragraphs as headings.
-            title = found[2]
+            title = found[2].rstrip(" \t#") or found[2]
             is_sentence = len(title) > _SENTENCE_HEADING_CHARACTERS and title[-1] in ".,;:"
             return None if is_sentence else (len(found[1]), title)
         if setext and after and (under := _SETEXT.match(after.content)) and not _LIST.match(line.content):
@@ -41,8 +48,8 @@ def markdown_sections(text: str, setext: bool) -> list[Section]:
     return _scan(text, rule, underlined=setext)
 
 
-def rst_sections(text: str) -> list[Section]:
-    """Return the sections of reStructuredText; a title's level is the rank of its underline's sign."""
+def rst_sections(text: str) -> Iterator[Section]:
+    """Yield the sections of reStructuredText; a title's level is the rank of its underline's sign."""
     ranks: dict[str, int] = {}
 
     def rule(line: Line, after: Line | None) -> Heading | None:
@@ -55,8 +62,8 @@ def rst_sections(text: str) -> list[Section]:
     return _scan(text, rule, underlined=True)
 
 
-def org_sections(text: str) -> list[Section]:
-    """Return the sections of an Org file."""
+def org_sections(text: str) -> Iterator[Section]:
+    """Yield the sections of an Org file."""
 
     def rule(line: Line, _after: Line | None) -> Heading | None:
         found = _ORG_HEADING.match(line.content)
@@ -65,12 +72,12 @@ def org_sections(text: str) -> list[Section]:
     return _scan(text, rule, underlined=False)
 
 
-def numbered_sections(text: str) -> list[Section]:
-    """Return the sections of plain text under numbered titles ("3.4. Scope"), each a paragraph of its own.
+def numbered_sections(text: str) -> Iterator[Section]:
+    """Yield the sections of plain text under numbered titles ("3.4. Scope"), each a paragraph of its own.
 
     A text whose numbers have only one level has lists, not titles.
     """
-    if len(_OUTLINE.findall(text)) < _LEAST_OUTLINE:
+    if sum(1 for _ in islice(_OUTLINE.finditer(text), _LEAST_OUTLINE)) < _LEAST_OUTLINE:
         return plain_sections(text)
 
     def rule(line: Line, after: Line | None) -> Heading | None:
@@ -86,59 +93,54 @@ def numbered_sections(text: str) -> list[Section]:
     return _scan(text, rule, underlined=False, plain="prose")
 
 
-def plain_sections(text: str, kind: BlockKind = "prose") -> list[Section]:
-    """Return text without headings as one section of paragraphs."""
+def plain_sections(text: str, kind: BlockKind = "prose") -> Iterator[Section]:
+    """Yield text without headings as one section of paragraphs."""
     return _scan(text, lambda _line, _after: None, underlined=False, plain=kind)
 
 
-def _scan(text: str, rule: HeadingRule, *, underlined: bool, plain: BlockKind | None = None) -> list[Section]:
+def _scan(
+    text: str, rule: HeadingRule, *, underlined: bool, plain: BlockKind | None = None
+) -> Iterator[Section]:
     builder = SectionBuilder()
-    lines = list(lines_of(text))
-    at = 0
-    while at < len(lines):
-        line = lines[at]
+    lines = LineCursor(text)
+    while line := lines.line:
         if not line.content.strip():
-            at += 1
-            continue
-        after = lines[at + 1] if at + 1 < len(lines) else None
-        if heading := rule(line, after):
-            under = 1 if underlined and after and not _ATX.match(line.content) else 0
-            builder.heading(*heading, Block(line.start, lines[at + under].end))
-            at += 1 + under
-            continue
-        taken, block = _block(lines, at, rule, plain)
-        builder.add(block)
-        at += taken
-    return builder.finish()
+            lines.step()
+        elif heading := rule(line, lines.after):
+            end = line.end
+            if underlined and lines.after and not _ATX.match(line.content):
+                end = lines.after.end
+                lines.step()
+            builder.heading(*heading, Block(line.start, end))
+            lines.step()
+        else:
+            builder.add(_block(lines, line, rule, plain))
+        yield from builder.take()
+    yield from builder.finish()
 
 
-def _block(lines: list[Line], at: int, rule: HeadingRule, plain: BlockKind | None) -> tuple[int, Block]:
-    """The block that begins at line `at`, and of how many lines it is."""
-    first = lines[at]
+def _block(lines: LineCursor, first: Line, rule: HeadingRule, plain: BlockKind | None) -> Block:
+    """The block that begins with the line `first`; the cursor goes to the line after it."""
     if plain is None:
         if closing := _closing(first):
-            last = at + 1
-            while last < len(lines) and not closing(lines[last].content):
-                last += 1
-            last = min(last, len(lines) - 1)
-            return last - at + 1, Block(first.start, lines[last].end, "lines")
+            return _fence(lines, first, closing)
         if first.content.lstrip().startswith("|"):
-            return _table(lines, at)
-    last = at
-    while last + 1 < len(lines) and _joins(lines, last + 1, rule, plain):
-        last += 1
-    return last - at + 1, Block(first.start, lines[last].end, plain or "prose")
+            return _table(lines, first)
+    end = first.end
+    lines.step()
+    while (line := lines.line) and _joins(line, lines.after, rule, plain):
+        end = line.end
+        lines.step()
+    return Block(first.start, end, plain or "prose")
 
 
-def _joins(lines: list[Line], at: int, rule: HeadingRule, plain: BlockKind | None) -> bool:
-    """Whether line `at` goes on with the paragraph before it."""
-    content = lines[at].content
-    if not content.strip():
+def _joins(line: Line, after: Line | None, rule: HeadingRule, plain: BlockKind | None) -> bool:
+    """Whether `line` goes on with the paragraph before it."""
+    if not line.content.strip():
         return False
     if plain is not None:
         return True
-    after = lines[at + 1] if at + 1 < len(lines) else None
-    return not (content.lstrip().startswith("|") or _closing(lines[at]) or rule(lines[at], after))
+    return not (line.content.lstrip().startswith("|") or _closing(line) or rule(line, after))
 
 
 def _closing(line: Line) -> Callable[[str], bool] | None:
@@ -152,10 +154,23 @@ def _closing(line: Line) -> Callable[[str], bool] | None:
     return None
 
 
-def _table(lines: list[Line], at: int) -> tuple[int, Block]:
-    last = at
-    while last + 1 < len(lines) and lines[last + 1].content.lstrip().startswith("|"):
-        last += 1
-    has_header = last > at and _TABLE_RULE.match(lines[at + 1].content[:2000])
-    header = lines[at].content.strip().strip("|").strip() if has_header else ""
-    return last - at + 1, Block(lines[at].start, lines[last].end, "lines", header=header)
+def _fence(lines: LineCursor, first: Line, closing: Callable[[str], bool]) -> Block:
+    last = first
+    lines.step()
+    while line := lines.line:
+        last = line
+        lines.step()
+        if closing(line.content):
+            break
+    return Block(first.start, last.end, "lines")
+
+
+def _table(lines: LineCursor, first: Line) -> Block:
+    has_header = lines.after and _TABLE_RULE.match(lines.after.content[:2000])
+    header = first.content[:MAX_HEADER_CHARACTERS].strip().strip("|").strip() if has_header else ""
+    last = first
+    lines.step()
+    while (line := lines.line) and line.content.lstrip().startswith("|"):
+        last = line
+        lines.step()
+    return Block(first.start, last.end, "lines", header=header)

@@ -1,7 +1,8 @@
 """Pieces to spans: fill up to the maximum, end at the best place near it, begin a little before the cut."""
 
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,47 +24,70 @@ class Span(msgspec.Struct, frozen=True):
     """Header row of the table that the span begins within."""
 
 
-def pack(text: str, sections: Sequence[Section], index: TokenIndex, options: ChunkOptions) -> list[Span]:
-    """Return the spans of sections that may share chunks."""
-    pieces = [
-        piece
+class _Measured(NamedTuple):
+    """A piece and how many tokens begin before its start and its end."""
+
+    piece: Piece
+    start: int
+    end: int
+
+
+def pack(text: str, sections: Sequence[Section], index: TokenIndex, options: ChunkOptions) -> Iterator[Span]:
+    """Yield the spans of sections that may share chunks."""
+    window = _Window(
+        _Measured(piece, index.before(piece.start), index.before(piece.end))
         for section in sections
         for block in section.blocks
         for piece in pieces_of(text, block, index, options.max_tokens)
-    ]
-    starts = [index.before(piece.start) for piece in pieces]
-    ends = [index.before(piece.end) for piece in pieces]
-    spans: list[Span] = []
-    at = 0
-    start = pieces[0].start
-    while at < len(pieces):
+    )
+    start = sections[0].start
+    while window.has(0):
+        first = window[0]
         base = index.before(start)
-        if ends[at] - base > options.max_tokens:  # no room for the overlap
-            start, base = pieces[at].start, starts[at]
-        stop = _fill(pieces, ends, at, base, options.max_tokens)
-        end = pieces[stop - 1].end
-        block = pieces[at].block
-        spans.append(
-            Span(start, end, _heading_path(sections, start, end), block.header if start > block.start else "")
-        )
-        if stop < len(pieces):
-            start = _overlap_start(text, pieces[stop - 1], pieces[stop], start, index, options.overlap_tokens)
-        at = stop
-    return spans
+        if first.end - base > options.max_tokens:  # no room for the overlap
+            start, base = first.piece.start, first.start
+        stop = _fill(window, base, options.max_tokens)
+        last, block = window[stop - 1].piece, first.piece.block
+        path = _heading_path(sections, start, last.end)
+        yield Span(start, last.end, path, block.header if start > block.start else "")
+        if window.has(stop):
+            start = _overlap_start(text, last, window[stop].piece, start, index, options.overlap_tokens)
+        window.drop(stop)
 
 
-def _fill(pieces: Sequence[Piece], ends: Sequence[int], at: int, base: int, max_tokens: int) -> int:
+class _Window:
+    """The pieces from the one that is next; no more are made than are looked at."""
+
+    def __init__(self, source: Iterator[_Measured]) -> None:
+        self._source = source
+        self._held: list[_Measured] = []
+
+    def __getitem__(self, number: int) -> _Measured:
+        return self._held[number]
+
+    def has(self, number: int) -> bool:
+        """Whether there is a piece `number`, counted from the next."""
+        if number >= len(self._held):
+            self._held += islice(self._source, number + 1 - len(self._held))
+        return number < len(self._held)
+
+    def drop(self, count: int) -> None:
+        """Pass over pieces."""
+        del self._held[:count]
+
+
+def _fill(window: _Window, base: int, max_tokens: int) -> int:
     """The piece to stop before: the last that fits, or a better place to cut in the last part."""
-    stop = at + 1
-    while stop < len(pieces) and ends[stop] - base <= max_tokens:
+    stop = 1
+    while window.has(stop) and window[stop].end - base <= max_tokens:
         stop += 1
-    if stop == len(pieces):
+    if not window.has(stop):
         return stop
     best = stop
-    for candidate in range(stop - 1, at, -1):
-        if ends[candidate - 1] - base < max_tokens * _LEAST_FILL:
+    for candidate in range(stop - 1, 0, -1):
+        if window[candidate - 1].end - base < max_tokens * _LEAST_FILL:
             break
-        if pieces[candidate - 1].strength > pieces[best - 1].strength:
+        if window[candidate - 1].piece.strength > window[best - 1].piece.strength:
             best = candidate
     return best
 

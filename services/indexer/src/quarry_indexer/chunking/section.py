@@ -1,5 +1,6 @@
 """The parts of a document that chunks are made of."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -40,10 +41,10 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class SectionBuilder:
-    """Collects blocks and headings in document order."""
+    """Collects blocks and headings in document order; what is finished is taken from it as it grows."""
 
     def __init__(self) -> None:
-        self.sections: list[Section] = []
+        self._sections: list[Section] = []
         self._stack: list[tuple[int, str]] = []
         self._blocks: list[Block] = []
         self._has_body = False
@@ -69,19 +70,36 @@ class SectionBuilder:
         """Add a block to the open section."""
         self._blocks.append(block)
         self._has_body = True
+        if len(self._blocks) >= MAX_BLOCKS:
+            self._flush()
 
-    def finish(self) -> list[Section]:
-        """Return all sections."""
+    def take(self) -> Iterator[Section]:
+        """Yield the sections that are finished."""
+        if self._sections:
+            finished, self._sections = self._sections, []
+            yield from finished
+
+    def finish(self) -> Iterator[Section]:
+        """Yield all that is left."""
         self._flush()
-        return self.sections
+        yield from self.take()
 
     def _flush(self) -> None:
         if self._blocks:
-            path = tuple(title for _, title in self._stack)
-            self.sections.append(Section(path, tuple(self._blocks), self._has_body))
+            levels = self._stack
+            if len(levels) > MAX_HEADINGS:
+                levels = [*levels[: MAX_HEADINGS - 1], levels[-1]]
+            path = tuple(title for _, title in levels)
+            self._sections.append(Section(path, tuple(self._blocks), self._has_body))
         self._blocks = []
         self._has_body = False
 
 
+MAX_BLOCKS = 10_000
+"""A section of more is given in parts, so that a text without headings is never held in blocks as a whole."""
+MAX_HEADINGS = 8
+"""What is kept of a heading path: the outermost and the innermost."""
+MAX_HEADER_CHARACTERS = 2000
+"""What is looked at of a table's header row."""
 MAX_HEADING_CHARACTERS = 200
 """What is kept of a heading or a header row in a heading path."""

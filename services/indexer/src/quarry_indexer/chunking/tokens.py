@@ -25,8 +25,8 @@ class TokenIndex:
 
     def __init__(self, text: str, tokens: TokenCounter) -> None:
         self._text = text
-        self._starts: array[int] = array("L")
-        self._guesses: array[int] = array("L")
+        self._starts: array[int] = array("I")
+        self._guesses: array[int] = array("I")
         """Characters at which the count is not the tokenizer's own: steps of a gap, cuts of a window."""
         self._fill(tokens)
 

@@ -149,6 +149,8 @@ class Worker:
             for bundle in running
             if bundle.bulk and held[bundle.tenant_id] >= self._cap
         }
+        if not imports and not self._slots.locked():
+            return None
         async with self._database.worker_transaction() as connection:
             if imports and (hurried := await leases.hurried(connection, imports)):
                 return imports[hurried.pop()]
