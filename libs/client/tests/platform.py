@@ -22,6 +22,8 @@ class Platform:
     latest: dict[tuple[str, str], UUID] = field(default_factory=dict)
     refuse_jobs: dict[str, dict[str, object]] = field(default_factory=dict)
     refuse_uploads: dict[str, Reply] = field(default_factory=dict)
+    refuse_batches: Reply | None = None
+    priorities: dict[str, str] = field(default_factory=dict)
     polls_until_done: int = 1
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -32,6 +34,8 @@ class Platform:
             match request.method, request.path.split("/")[2:]:
                 case "PUT", ["documents", "by-external-id", *parts]:
                     return self.put("/".join(parts), request)
+                case "POST", ["documents", "batch"]:
+                    return self.batch(request)
                 case "GET", ["jobs", job_id]:
                     return self.job(UUID(job_id))
                 case "GET", ["jobs"]:
@@ -49,20 +53,56 @@ class Platform:
     def put(self, external_id: str, request: Received) -> Reply:
         if external_id in self.refuse_uploads:
             return self.refuse_uploads[external_id]
+        self.priorities[external_id] = request.query.get("priority", "")
         place = (request.query.get("collection", "default"), external_id)
-        body = _content(request)
+        unchanged = self._keep(place, _content(request))
+        return Reply(200 if unchanged else 202, self._accepted(place, unchanged=unchanged))
+
+    def batch(self, request: Received) -> Reply:
+        if self.refuse_batches is not None:
+            return self.refuse_batches
+        asked = request.json()
+        documents = asked["documents"]
+        assert isinstance(documents, list)
+        assert asked["upsert"] is True
+        results = [
+            {"index": index, **self._take(document, str(asked["priority"]))}
+            for index, document in enumerate(documents)
+        ]
+        counts = {
+            status: sum(result["status"] == status for result in results)
+            for status in ("accepted", "unchanged", "rejected")
+        }
+        return Reply(202, {**counts, "results": results})
+
+    def _take(self, document: dict[str, object], priority: str) -> dict[str, object]:
+        external_id = str(document["external_id"])
+        refusal = self.refuse_uploads.get(external_id)
+        if refusal is not None:
+            assert isinstance(refusal.body, dict)
+            return {"status": "rejected", "error": refusal.body}
+        self.priorities[external_id] = priority
+        place = (str(document["collection"]), external_id)
+        unchanged = self._keep(place, json.dumps(document, sort_keys=True).encode())
+        status = "unchanged" if unchanged else "accepted"
+        return {"status": status, **self._accepted(place, unchanged=unchanged)}
+
+    def _keep(self, place: tuple[str, str], body: bytes) -> bool:
+        """Store a document; return whether it was there already."""
         unchanged = self.documents.get(place) == body
         if not unchanged:
             self.documents[place] = body
             self.latest[place] = uuid4()
-            self.jobs[self.latest[place]] = _job(self.latest[place], external_id, self.refuse_jobs)
-        reply = {
-            "document_id": str(uuid5(NAMESPACE_URL, external_id)),
+            self.jobs[self.latest[place]] = _job(self.latest[place], place[1], self.refuse_jobs)
+        return unchanged
+
+    def _accepted(self, place: tuple[str, str], *, unchanged: bool) -> dict[str, object]:
+        return {
+            "document_id": str(uuid5(NAMESPACE_URL, place[1])),
             "job_id": str(self.latest[place]),
             "version": 1,
             "unchanged": unchanged,
         }
-        return Reply(200 if unchanged else 202, reply)
 
     def job(self, job_id: UUID) -> Reply:
         job = self.jobs.get(job_id)

@@ -10,7 +10,8 @@
             print(result.score, result.title, result.text)
 """
 
-from quarry_client.client import AsyncClient, Client
+from quarry_client.async_client import AsyncClient
+from quarry_client.client import Client
 from quarry_client.errors import ApiError, ClientError, FieldError, UnreachableError, UnreadableAnswerError
 from quarry_client.retry import RetryPolicy
 

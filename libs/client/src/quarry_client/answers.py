@@ -25,6 +25,8 @@ def read_answer(call: Call[T], response: httpx.Response) -> T:
         raise _api_error(call, response)
     if call.answer is type(None):
         return call.answer()
+    if call.answer is str:
+        return cast(T, response.text)
     try:
         if call.answer is Accepted and response.status_code == httpx.codes.OK and "wait" in call.params:
             return cast(T, _waited_for(response))
@@ -53,6 +55,18 @@ def read_problem(response: httpx.Response) -> Problem | None:
     return problem if problem.detail or problem.title else None
 
 
+def api_error(problem: Problem) -> ApiError:
+    """Return the error that a problem document tells of."""
+    return ApiError(
+        problem.status,
+        problem.code or f"http_{problem.status}",
+        problem.detail or problem.title,
+        problem.advice,
+        problem.errors,
+        problem.request_id,
+    )
+
+
 def _api_error(call: Call[T], response: httpx.Response) -> ApiError:
     problem = read_problem(response)
     request_id = response.headers.get("x-request-id", "")
@@ -65,11 +79,8 @@ def _api_error(call: Call[T], response: httpx.Response) -> ApiError:
             WRONG_SERVER_ADVICE,
             request_id=request_id,
         )
-    return ApiError(
-        response.status_code,
-        problem.code or f"http_{response.status_code}",
-        problem.detail or problem.title,
-        problem.advice,
-        problem.errors,
-        problem.request_id or request_id,
+    return api_error(
+        msgspec.structs.replace(
+            problem, status=response.status_code, request_id=problem.request_id or request_id
+        )
     )

@@ -46,6 +46,17 @@ class Attempts:
             return None
         return self._next_delay(retry_after)
 
+    def after_end(self) -> float | None:
+        """Return how long to wait after a stream that ended before its end, or None at the end."""
+        return self._next_delay(None)
+
+    def unfinished(self) -> UnreachableError:
+        """Return the error that tells of a stream that ends again and again."""
+        return UnreachableError(
+            f"{self._name} ends again and again before anything is told.",
+            "Look at `quarry status` and try again.",
+        )
+
     def _next_delay(self, retry_after_seconds: float | None) -> float | None:
         self._failures += 1
         delay = self._policy.delay_seconds(self._failures, self._waited_seconds, retry_after_seconds)

@@ -8,12 +8,15 @@ from typing import Final
 import click
 
 from quarry_client.cli.collections import collections
+from quarry_client.cli.dead_letters import dead_letters
 from quarry_client.cli.documents import documents
+from quarry_client.cli.drift import drift
 from quarry_client.cli.eval import eval_command
 from quarry_client.cli.failure import Failure
 from quarry_client.cli.ingest import ingest
 from quarry_client.cli.jobs import jobs
 from quarry_client.cli.keys import keys
+from quarry_client.cli.reindex import reindex
 from quarry_client.cli.search import search
 from quarry_client.cli.tenants import tenants
 from quarry_client.errors import ClientError
@@ -77,5 +80,7 @@ def main() -> None:
     """
 
 
-for _command in (ingest, search, documents, jobs, collections, keys, tenants, eval_command):
+for _command in (
+    ingest, search, documents, jobs, dead_letters, reindex, collections, keys, tenants, drift, eval_command,
+):  # fmt: skip
     main.add_command(_command)

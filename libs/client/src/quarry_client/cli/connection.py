@@ -59,11 +59,12 @@ def choose_connection(
     credentials: Credentials | None,
     *,
     operator: bool = False,
+    of_tenant: bool = False,
 ) -> Connection:
     """Fill what was not given from `credentials`; their keys go to no other address than theirs.
 
     For another tenant than the one in the credentials, and for `operator` commands, the operator's key is
-    used.
+    used; an operator's command `of_tenant` acts for the tenant in the credentials when none was given.
     """
     if credentials and url and url.rstrip("/") != credentials.url.rstrip("/"):
         credentials = None
@@ -71,6 +72,7 @@ def choose_connection(
     if api_key or credentials is None:
         return Connection(chosen_url, api_key or _missing_key(), tenant)
     if operator:
+        tenant = tenant or (credentials.tenant_slug if of_tenant else None)
         return Connection(chosen_url, credentials.operator_key or _missing_key(), tenant)
     if tenant and tenant != credentials.tenant_slug:
         return Connection(chosen_url, credentials.operator_key or _missing_key(), tenant)
@@ -85,7 +87,11 @@ def _missing_key() -> str:
 
 
 def with_client(
-    *, operator: bool = False, retry: RetryPolicy = PROMPT, timeout_seconds: float = 30.0
+    *,
+    operator: bool = False,
+    of_tenant: bool = False,
+    retry: RetryPolicy = PROMPT,
+    timeout_seconds: float = 30.0,
 ) -> Callable[[Callable[Concatenate[Client, P], R]], Callable[P, R]]:
     """Give a command the options of the connection, and an open client as its first argument."""
 
@@ -103,7 +109,9 @@ def with_client(
         ) -> R:
             # What was given in full needs no file, not even a readable one.
             credentials = None if url and api_key else find_credentials(Path.cwd())
-            chosen = choose_connection(url, api_key, tenant, credentials, operator=operator)
+            chosen = choose_connection(
+                url, api_key, tenant, credentials, operator=operator, of_tenant=of_tenant
+            )
             with Client(chosen.url, chosen.api_key, chosen.tenant, timeout_seconds, retry) as client:
                 return command(client, *args, **kwargs)
 

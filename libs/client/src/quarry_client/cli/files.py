@@ -18,6 +18,8 @@ class SourceFile(msgspec.Struct, frozen=True):
 
     path: Path
     external_id: str
+    in_folder: bool = False
+    """Whether it was found below a folder, and not named itself."""
 
 
 def find_files(
@@ -31,7 +33,7 @@ def find_files(
     found: dict[str, SourceFile] = {}
     for path in paths:
         for file, relative in _below(path, include, exclude):
-            source = SourceFile(file, prefix + _as_text(relative))
+            source = SourceFile(file, prefix + _as_text(relative), in_folder=file != path)
             other = found.setdefault(source.external_id, source)
             if other.path.resolve() != file.resolve():
                 raise click.UsageError(

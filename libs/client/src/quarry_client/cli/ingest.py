@@ -9,16 +9,17 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from quarry_client.cli.batching import FileSender, grouped
 from quarry_client.cli.connection import json_option, with_client
 from quarry_client.cli.failure import Failure
 from quarry_client.cli.files import SourceFile, find_files
-from quarry_client.cli.ingestion import Outcome, Report, ingest_items, require_collection
+from quarry_client.cli.ingestion import Outcome, Report, ingest_groups, require_collection
 from quarry_client.cli.output import notices, print_json, print_table
 from quarry_client.cli.values import parse_metadata
 from quarry_client.client import Client
 from quarry_client.errors import ClientError
 from quarry_client.retry import PATIENT
-from quarry_client.types import Accepted, DocumentFields
+from quarry_client.types import DocumentFields
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
@@ -77,14 +78,12 @@ def ingest(
         fields["metadata"] = {**parse_metadata(metadata)}
     require_collection(client, collection)
 
-    def send(file: SourceFile) -> Accepted:
-        name = file.external_id.rpartition("/")[2]
-        return client.put_file(file.external_id, file.path, collection=collection, file_name=name, **fields)
-
+    sender = FileSender(client, collection, fields)
     started = time.monotonic()
     tally = Tally(len(files), wait=wait)
     stopped = tally.follow(
-        ingest_items(client, files, send, jobs=jobs, wait=wait, stall_seconds=stall_timeout), client
+        ingest_groups(client, grouped(files), sender.send, jobs=jobs, wait=wait, stall_seconds=stall_timeout),
+        client,
     )
     tally.tell(time.monotonic() - started, as_json=as_json)
     if isinstance(stopped, KeyboardInterrupt):

@@ -19,7 +19,7 @@ I = TypeVar("I")  # noqa: E741 - item
 
 _REFUSALS: Final = frozenset({400, 413, 415, 422})
 """Answers that speak of the one document."""
-_HOPELESS: Final = frozenset({401, 403, 429, 502, 503, 504})
+HOPELESS: Final = frozenset({401, 403, 429, 502, 503, 504})
 """Answers that every further document would get too: the key, a quota, or a platform that stays away."""
 _PAUSE_SECONDS: Final = 0.1
 _PAUSE_WHILE_SENDING_SECONDS: Final = 1.0
@@ -63,11 +63,33 @@ def ingest_items(
     Raises ClientError as soon as no further item can succeed. Jobs that stop moving for `stall_seconds` are
     reported as failed.
     """
+    yield from ingest_groups(
+        client,
+        ([item] for item in items),
+        lambda group: [send_item(item, send) for item in group],
+        jobs=jobs,
+        wait=wait,
+        stall_seconds=stall_seconds,
+    )
+
+
+def ingest_groups(
+    client: Client,
+    groups: Iterable[list[I]],
+    send: Callable[[list[I]], list[Report[I]]],
+    *,
+    jobs: int,
+    wait: bool = True,
+    stall_seconds: float = 600.0,
+) -> Iterator[Report[I]]:
+    """The same with items that are sent together; `send` tells of each."""
     tracker: JobTracker[Report[I]] = JobTracker(client)
-    for report in run_parallel(items, lambda item: _send(item, send), jobs):
-        yield report
-        if wait and report.accepted:
-            tracker.add(report.accepted.job_id, report)
+    for reports in run_parallel(groups, send, jobs):
+        for report in reports:
+            yield report
+            if wait and report.accepted:
+                tracker.add(report.accepted.job_id, report)
+        if wait:
             yield from _poll(tracker, _PAUSE_WHILE_SENDING_SECONDS)
     while len(tracker):
         if tracker.idle_seconds > stall_seconds:
@@ -77,22 +99,28 @@ def ingest_items(
         yield from _poll(tracker, _PAUSE_SECONDS)
 
 
-def _send(item: I, send: Callable[[I], Accepted]) -> Report[I]:
+def send_item(item: I, send: Callable[[I], Accepted]) -> Report[I]:
+    """Send an item; tell of its acceptance, or why it was not. Raises ApiError when no item can succeed."""
     try:
         accepted = send(item)
     except ApiError as error:
-        if error.status in _HOPELESS:
+        if error.status in HOPELESS:
             raise
-        outcome = Outcome.REFUSED if error.status in _REFUSALS else Outcome.FAILED
-        fields = "; ".join(f"{wrong.field}: {wrong.message}" for wrong in error.errors)
-        detail = f"{error.detail} {fields}".strip()
-        return Report(item, outcome, code=error.code, detail=detail, advice=error.advice)
+        return refused(item, error)
     except OSError as error:
         detail = error.strerror or str(error)
         return Report(
             item, Outcome.FAILED, code="unreadable_file", detail=detail, advice="Look at its rights."
         )
     return Report(item, Outcome.ACCEPTED, accepted)
+
+
+def refused(item: I, error: ApiError) -> Report[I]:
+    """Tell of an item that was not accepted for what is wrong with it."""
+    outcome = Outcome.REFUSED if error.status in _REFUSALS else Outcome.FAILED
+    fields = "; ".join(f"{wrong.field}: {wrong.message}" for wrong in error.errors)
+    detail = f"{error.detail} {fields}".strip()
+    return Report(item, outcome, code=error.code, detail=detail, advice=error.advice)
 
 
 def _poll(tracker: JobTracker[Report[I]], pause_seconds: float) -> Iterator[Report[I]]:

@@ -29,9 +29,10 @@ def notices() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def print_json(value: object) -> None:
-    """Print `value` as indented JSON."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+def print_json(value: object, *, compact: bool = False) -> None:
+    """Print `value` as indented JSON, or `compact` on one line."""
+    encoded = msgspec.json.encode(value)
+    click.echo((encoded if compact else msgspec.json.format(encoded, indent=2)).decode())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -64,3 +65,8 @@ def cell(value: object) -> Text:
     if isinstance(value, (list, tuple)):
         return Text(plain(", ".join(map(str, value))) or "-")
     return Text(plain(str(value)))
+
+
+def heading(path: Sequence[str]) -> str:
+    """Return a path of headings as a person reads it."""
+    return " › ".join(path)  # noqa: RUF001 - the usual sign of a path

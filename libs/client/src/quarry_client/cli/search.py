@@ -7,7 +7,7 @@ import click
 from rich.text import Text
 
 from quarry_client.cli.connection import json_option, with_client
-from quarry_client.cli.output import console, plain, print_json
+from quarry_client.cli.output import console, heading, plain, print_json
 from quarry_client.cli.values import parse_filter
 from quarry_client.client import Client
 from quarry_client.types import MODES, Answer, Mode, Result
@@ -77,7 +77,7 @@ def _heading(rank: int, result: Result) -> Text:
     line.append(f"{result.score:.4f}  ", style="cyan")
     line.append(plain(result.title or result.external_id or str(result.document_id)), style="bold")
     if place:
-        line.append(plain("  " + " › ".join(place)), style="green")  # noqa: RUF001 - the usual sign of a path
+        line.append(plain("  " + heading(place)), style="green")
     return line
 
 

@@ -1,0 +1,130 @@
+"""The client for programs that must not block: the same operations, to be awaited."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Self, TypeVar
+from uuid import UUID
+
+import httpx
+
+from quarry_client import calls
+from quarry_client.answers import read_answer
+from quarry_client.attempts import Attempts
+from quarry_client.calls import Call
+from quarry_client.operations import AsyncOperation
+from quarry_client.retry import RetryPolicy
+from quarry_client.transport import built, checked_url, headers_of, is_loopback
+from quarry_client.types import Job
+from quarry_client.watching import TIMEOUT, Watch
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """The same operations as Client, to be awaited; belongs to one event loop."""
+
+    create_document = AsyncOperation(calls.create_document)
+    create_file = AsyncOperation(calls.create_file)
+    put_document = AsyncOperation(calls.put_document)
+    put_file = AsyncOperation(calls.put_file)
+    put_documents = AsyncOperation(calls.put_documents)
+    list_documents = AsyncOperation(calls.list_documents)
+    get_document = AsyncOperation(calls.get_document)
+    find_document = AsyncOperation(calls.find_document)
+    get_content = AsyncOperation(calls.get_content)
+    list_chunks = AsyncOperation(calls.list_chunks)
+    patch_document = AsyncOperation(calls.patch_document)
+    delete_document = AsyncOperation(calls.delete_document)
+    delete_found_document = AsyncOperation(calls.delete_found_document)
+    reindex = AsyncOperation(calls.reindex)
+    list_jobs = AsyncOperation(calls.list_jobs)
+    get_job = AsyncOperation(calls.get_job)
+    cancel_job = AsyncOperation(calls.cancel_job)
+    retry_job = AsyncOperation(calls.retry_job)
+    cancel_jobs = AsyncOperation(calls.cancel_jobs)
+    list_dead_letters = AsyncOperation(calls.list_dead_letters)
+    get_dead_letter = AsyncOperation(calls.get_dead_letter)
+    replay_dead_letters = AsyncOperation(calls.replay_dead_letters)
+    discard_dead_letters = AsyncOperation(calls.discard_dead_letters)
+    create_collection = AsyncOperation(calls.create_collection)
+    list_collections = AsyncOperation(calls.list_collections)
+    get_collection = AsyncOperation(calls.get_collection)
+    delete_collection = AsyncOperation(calls.delete_collection)
+    search = AsyncOperation(calls.search)
+    create_key = AsyncOperation(calls.create_key)
+    list_keys = AsyncOperation(calls.list_keys)
+    revoke_key = AsyncOperation(calls.revoke_key)
+    create_tenant = AsyncOperation(calls.create_tenant)
+    list_tenants = AsyncOperation(calls.list_tenants)
+    inspect_index = AsyncOperation(calls.inspect_index)
+    repair_index = AsyncOperation(calls.repair_index)
+    health = AsyncOperation(calls.health)
+    version = AsyncOperation(calls.version)
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        tenant: str | None = None,
+        timeout_seconds: float = 30.0,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        base_url = checked_url(url)
+        self._base_url = str(base_url).rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        self._retry = retry or RetryPolicy()
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=headers_of(api_key, tenant), trust_env=not is_loopback(base_url)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, call: Call[T], *, retry: RetryPolicy | None = None) -> T:
+        """Send `call`, again if need be, and return its answer; `retry` instead of the client's own."""
+        attempts = Attempts(retry or self._retry, call, self._base_url)
+        while True:
+            try:
+                with built(self._http, call, self._timeout_seconds) as request:
+                    response = await self._http.send(request)
+            except httpx.RequestError as error:
+                delay = attempts.after_failure(error)
+            else:
+                pause = attempts.after_response(response)
+                if pause is None:
+                    return read_answer(call, response)
+                delay = pause
+            await asyncio.sleep(delay)
+
+    async def watch_job(self, job_id: UUID) -> AsyncIterator[Job]:
+        """Yield the job as it is now and after each change until it is over.
+
+        A connection that breaks or ends is opened again, as `retry` allows, and nothing is told twice.
+        """
+        watch = Watch(job_id, self._retry, self._base_url)
+        while not watch.is_over():
+            try:
+                async with self._http.stream(
+                    "GET", watch.path, headers=watch.headers, timeout=TIMEOUT
+                ) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    delay = watch.opened(response)
+                    if delay is None:
+                        async for piece in response.aiter_bytes():
+                            for job in watch.read(piece):
+                                yield job
+                            if watch.is_over():
+                                break
+                        delay = watch.ended()
+            except httpx.RequestError as error:
+                delay = watch.broke(error)
+            if not watch.is_over():
+                await asyncio.sleep(delay)
