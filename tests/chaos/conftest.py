@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from itertools import count
 from uuid import UUID
 
 import httpx
 import pytest
+from tests.chaos import checks
 from tests.platform import POLL_SECONDS, Platform, Tenant, until
 
 PARAGRAPH = "The surveyor measured the eastern wall, wrote down the figure and went on to the next room."
@@ -31,6 +33,10 @@ class Load:
     jobs: dict[str, UUID] = field(default_factory=dict)
     answers: dict[int, int] = field(default_factory=dict)
     """How many searches were answered with each status."""
+    queries: list[str] = field(default_factory=lambda: ["surveyor room"])
+    """What is searched for, in turn; it may grow."""
+    seen_twice: list[str] = field(default_factory=list)
+    """Answers that held two versions of a document."""
 
     async def send(self, number: int) -> None:
         """Send one document until it is accepted."""
@@ -50,16 +56,21 @@ class Load:
 
     async def search_until(self, stop: asyncio.Event) -> None:
         """Search all the time, and see what is answered."""
-        while not stop.is_set():
+        for number in count():
+            if stop.is_set():
+                return
+            query = self.queries[number % len(self.queries)]
             try:
                 answer = await self.tenant.http.post(
-                    "/api/search", json={"query": "surveyor room"}, timeout=20
+                    "/api/search", json={"query": query, "limit": 50}, timeout=20
                 )
             except httpx.TransportError:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             self.answers[answer.status_code] = self.answers.get(answer.status_code, 0) + 1
             assert answer.status_code in ALLOWED, answer.text
+            if answer.status_code == 200:
+                self.seen_twice += checks.versions_seen_twice(answer.json()["results"])
             await asyncio.sleep(POLL_SECONDS)
 
     async def probe(self, name: str) -> None:
@@ -85,6 +96,7 @@ class Load:
 
     async def settled(self) -> None:
         """Check that every accepted job succeeded and that Postgres and the index hold the same."""
+        assert self.seen_twice == []
         for name, job_id in self.jobs.items():
             job = await self.tenant.succeeded(job_id, SETTLE_SECONDS)
             assert job.chunks_done == job.chunks_total, name

@@ -1,49 +1,11 @@
 """A process may stand still for longer than its lease, and wake: another has gone on, and it does no harm."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-
-import psutil
 import pytest
 from tests.chaos.conftest import Load, content
+from tests.chaos.faults import frozen, second
 from tests.platform import Platform, until
 
-from quarry_local.ports import free_port
-from quarry_local.servers.launch import run_to_ready, stop
-
 LONG = "\n\n".join(content(0).replace("Room 0", f"Hall {n}") for n in range(8))
-
-
-@contextmanager
-def second(platform: Platform, name: str) -> Iterator[psutil.Process]:
-    """Run one more process of a service beside the one that is supervised."""
-    port = free_port()
-    usual = platform.program(name)
-    program = replace(
-        usual,
-        name=f"{name}-2",
-        port=port,
-        environ={**usual.environ, "OPS_PORT": str(port)},
-        ready=lambda: "",
-    )
-    process = run_to_ready(program, platform.layout.log(program.name), die_with_parent=True)
-    try:
-        yield psutil.Process(process.pid)
-    finally:
-        stop(program, psutil.Process(process.pid) if process.poll() is None else None)
-        process.wait(timeout=5)
-
-
-@contextmanager
-def frozen(process: psutil.Process) -> Iterator[None]:
-    """Let the process stand still."""
-    process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.timeout(240)

@@ -5,6 +5,7 @@ import time
 
 import psutil
 import pytest
+from tests.chaos import faults
 from tests.chaos.conftest import Load
 from tests.platform import Platform, until
 
@@ -48,16 +49,8 @@ async def _kill(load: Load, platform: Platform, victim: str, seconds: dict[str, 
         return len(load.jobs) > accepted_before
 
     await until(one_is_accepted, 120, "a document is accepted")
-    process = platform.process(victim)
-    process.kill()
     killed = time.monotonic()
-    await asyncio.to_thread(process.wait, 10)
-
-    async def replaced() -> bool:
-        record = platform.state.processes[victim]
-        return record.state == "ready" and record.identity is not None and record.identity.pid != process.pid
-
-    await until(replaced, 120, f"{victim} was started again")
+    await faults.end(platform, victim)
     await load.probe(f"after-{victim}")
     seconds[victim] = time.monotonic() - killed
 
