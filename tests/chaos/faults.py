@@ -12,6 +12,7 @@ from tests.platform import Platform, until
 
 from quarry_local.ports import free_port
 from quarry_local.servers.launch import run_to_ready, stop
+from quarry_local.servers.wire import http_ready
 
 REPLACED_SECONDS = 120.0
 
@@ -44,7 +45,7 @@ def second(platform: Platform, name: str) -> Iterator[psutil.Process]:
         name=f"{name}-2",
         port=port,
         environ={**usual.environ, "OPS_PORT": str(port)},
-        ready=lambda: "",
+        ready=lambda: http_ready(f"http://127.0.0.1:{port}/readyz"),
     )
     process = run_to_ready(program, second_log(platform, name), die_with_parent=True)
     try:
