@@ -33,8 +33,9 @@ from quarry_indexer.indexing.worker import Worker
 from quarry_indexer.indexing.writing import BATCH_CHUNKS, Writer
 from quarry_indexer.parsing.errors import ParseCrashedError
 from quarry_indexer.preparation.pool import ParserPool
-from quarry_indexer.repository import jobs, leases, versions
-from quarry_indexer.repository.leases import TOGETHER, Lease, Progress
+from quarry_indexer.repository import claims, jobs, leases, versions
+from quarry_indexer.repository.claims import TOGETHER
+from quarry_indexer.repository.leases import Lease, Progress
 from quarry_indexer.service import definition
 from quarry_indexer.settings import IndexerSettings
 from quarry_local.servers.postgres import with_login
@@ -99,7 +100,7 @@ class Parts:
 
     async def claim_all(self, lease_seconds: float = 60, passed_over: Sequence[UUID] = ()) -> list[Lease]:
         async with self.database.worker_transaction() as connection:
-            return await leases.claim(connection, lease_seconds, passed_over=passed_over)
+            return await claims.claim(connection, lease_seconds, passed_over=passed_over)
 
     async def claim(self, lease_seconds: float = LEASE_SECONDS) -> Lease | None:
         claimed = await self.claim_all(lease_seconds)

@@ -12,25 +12,21 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
 
-from quarry_common.contracts.events import DocumentIndexingFailed, JobFailed
-from quarry_common.contracts.jobs import JobState
-from quarry_common.errors import ErrorData, QuarryError, UnavailableError
-from quarry_common.messaging.outbox import Message, publish
+from quarry_common.errors import QuarryError, UnavailableError
 from quarry_common.postgres.pool import Database
 from quarry_common.telemetry import tracing
 from quarry_common.telemetry.logging import bound
-from quarry_indexer import SERVICE
 from quarry_indexer.domain import retry
 from quarry_indexer.domain.errors import LeaseLostError
 from quarry_indexer.indexing.bundle import Bundle, YieldedError
 from quarry_indexer.indexing.metrics import ACTIVE, JOBS
 from quarry_indexer.indexing.pipeline import Pipeline
-from quarry_indexer.repository import documents, leases, versions
+from quarry_indexer.indexing.settlement import Settlement
+from quarry_indexer.repository import claims, leases
 from quarry_indexer.repository.leases import Lease
 
 log = logging.getLogger(__name__)
@@ -55,6 +51,7 @@ class Worker:
     ) -> None:
         self._database = database
         self._pipeline = pipeline
+        self._settlement = Settlement(database)
         self._lease_seconds = lease_seconds
         self._slots = asyncio.Semaphore(concurrency)
         self._cap = max(1, concurrency // 2) if fair else concurrency
@@ -96,7 +93,7 @@ class Worker:
                 self._slots.release()
                 await self._idle()
                 continue
-            bundle = Bundle(claimed, self._settle)
+            bundle = Bundle(claimed, self._settlement.settle)
             task = asyncio.create_task(self._work(bundle))
             self._running[task] = bundle
             task.add_done_callback(self._done)
@@ -120,7 +117,7 @@ class Worker:
         full = [tenant_id for tenant_id, count in held.items() if count >= self._cap]
         try:
             async with self._database.worker_transaction() as connection:
-                return await leases.claim(
+                return await claims.claim(
                     connection, self._lease_seconds, passed_over=full, worker=self._name, fair=self._fair
                 )
         except (QuarryError, asyncpg.PostgresError) as error:
@@ -152,9 +149,9 @@ class Worker:
         if not imports and not self._slots.locked():
             return None
         async with self._database.worker_transaction() as connection:
-            if imports and (hurried := await leases.hurried(connection, imports)):
+            if imports and (hurried := await claims.hurried(connection, imports)):
                 return imports[hurried.pop()]
-            if self._slots.locked() and await leases.others_wait(connection, list(held)):
+            if self._slots.locked() and await claims.others_wait(connection, list(held)):
                 return max(running, key=lambda bundle: held[bundle.tenant_id])
         return None
 
@@ -207,10 +204,12 @@ class Worker:
             pass
         except YieldedError:
             JOBS.labels("yielded").inc(len(bundle.members))
-            await self._release(bundle, "made way for others", counts=False)
+            await self._settlement.release(bundle, "made way for others", counts=False)
         except asyncio.CancelledError:
             if bundle.members or not bundle.lost:
-                await asyncio.shield(self._release(bundle, "given back: the worker stops", counts=True))
+                await asyncio.shield(
+                    self._settlement.release(bundle, "given back: the worker stops", counts=True)
+                )
                 raise
             _uncancel()
         except Exception as error:  # noqa: BLE001 - the worker's edge: every job is settled
@@ -232,68 +231,10 @@ class Worker:
         if len(bundle.members) > 1 and not isinstance(error, UnavailableError | OSError):
             log.warning("jobs are tried again one by one: %s", error, exc_info=error)
             JOBS.labels("parted").inc(len(bundle.members))
-            await self._release(bundle, f"tried again by itself: {error}"[:500], counts=True)
+            await self._settlement.release(bundle, f"tried again by itself: {error}"[:500], counts=True)
             return
         for lease in list(bundle.members.values()):
-            await self._settle(lease, error)
-
-    async def _settle(self, lease: Lease, error: Exception) -> None:
-        age = datetime.now(UTC) - lease.created_at
-        verdict = retry.judge(
-            error, attempt=lease.attempt, failures=lease.failures, alone=lease.alone, age=age
-        )
-        log.warning(
-            "attempt %d failed: %s",
-            lease.attempt,
-            error,
-            extra={"code": verdict.error.code, "document": str(lease.document_id)},
-            exc_info=None if isinstance(error, QuarryError) else error,
-        )
-        try:
-            if verdict.delay_seconds is None:
-                await self._fail(lease, verdict.error)
-                JOBS.labels("failed").inc()
-                return
-            async with self._database.tenant_transaction(lease.tenant_id) as connection:
-                await leases.postpone(
-                    connection,
-                    lease,
-                    verdict.error,
-                    verdict.delay_seconds,
-                    counts=verdict.counts,
-                    alone=verdict.alone,
-                )
-            JOBS.labels("postponed").inc()
-        except (QuarryError, asyncpg.PostgresError) as lost:
-            log.warning("the job is left to its lease: %s", lost)
-            JOBS.labels("left").inc()
-
-    async def _fail(self, lease: Lease, error: ErrorData) -> None:
-        async with self._database.tenant_transaction(lease.tenant_id) as connection:
-            document = await documents.lock(connection, lease.document_id)
-            said = f"failed with {error.code}: {error.detail}"
-            ended = await leases.finish(connection, lease.token, [lease.job_id], JobState.FAILED, said, error)
-            if document is None or not ended:
-                return
-            await versions.set_state(connection, [(lease.document_id, lease.version)], "failed")
-            told = DocumentIndexingFailed(
-                document_id=lease.document_id,
-                job_id=lease.job_id,
-                collection=lease.collection,
-                external_id=document.external_id,
-                version=lease.version,
-                error=error,
-            )
-            failed = JobFailed(lease.job_id, lease.document_id, lease.collection, lease.attempt, error)
-            messages = [Message(told, lease.traceparent), Message(failed, lease.traceparent)]
-            await publish(connection, messages, service=SERVICE, tenant_id=lease.tenant_id)
-
-    async def _release(self, bundle: Bundle, said: str, *, counts: bool) -> None:
-        try:
-            async with asyncio.timeout(5), self._database.tenant_transaction(bundle.tenant_id) as connection:
-                await leases.release(connection, bundle.token, bundle.job_ids, said, counts=counts)
-        except (QuarryError, asyncpg.PostgresError, TimeoutError) as error:
-            log.warning("jobs are left to their leases: %s", error)
+            await self._settlement.settle(lease, error)
 
     async def _clean_up(self, bundle: Bundle) -> None:
         try:
