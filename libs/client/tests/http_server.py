@@ -84,7 +84,7 @@ def running_server(answer: Answerer) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(sent)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the base class looks for them
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - the base class looks for them
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
             pass

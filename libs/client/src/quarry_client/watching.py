@@ -42,11 +42,12 @@ class EventReader:
         self.retry_seconds = 1.0
         self._rest = b""
         self._name = ""
+        self._id: str | None = None
         self._data: list[str] = []
 
     def begin(self) -> None:
         """Forget what was left of a stream that broke off."""
-        self._rest, self._name, self._data = b"", "", []
+        self._rest, self._name, self._id, self._data = b"", "", self.last_id, []
 
     def read(self, piece: bytes) -> Iterator[Event]:
         """Yield the events that are complete with `piece`."""
@@ -56,6 +57,7 @@ class EventReader:
             if text:
                 self._field(text)
                 continue
+            self.last_id = self._id
             if self._data:
                 yield Event(self._name or "message", "\n".join(self._data))
             self._name, self._data = "", []
@@ -69,7 +71,7 @@ class EventReader:
             case "data":
                 self._data.append(value)
             case "id":
-                self.last_id = value
+                self._id = value
             case "retry" if value.isascii() and value.isdecimal() and len(value) < 7:
                 self.retry_seconds = int(value) / 1000
 

@@ -164,10 +164,41 @@ def test_a_post_of_a_document_repeats_one_idempotency_key(
     assert server.received[2].headers["idempotency-key"] != first.headers["idempotency-key"]
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.create_key("k", scopes=["search"]),
+        lambda client: client.create_tenant("acme", "Acme"),
+        lambda client: client.create_collection("law"),
+        lambda client: client.put_documents([{"title": "x"}]),
+        lambda client: client.reindex(collection="law"),
+        lambda client: client.cancel_job(uuid4()),
+        lambda client: client.retry_job(uuid4()),
+        lambda client: client.cancel_jobs(collection="law"),
+        lambda client: client.replay_dead_letters(everything=True),
+        lambda client: client.discard_dead_letters(code="x"),
+        lambda client: client.repair_index(),
+        lambda client: client.put_document("x", content="y", if_match=3),
+    ],
+)
+def test_whatever_changes_something_is_repeated_under_one_idempotency_key(
+    server: Server, client: Client, ask: Callable[[Client], object]
+) -> None:
+    server.answer = replies(problem(503, "unavailable", "Not now."), problem(409, "conflict", "Known."))
+
+    with pytest.raises(ApiError, match="Known"):
+        ask(client)
+    with pytest.raises(ApiError, match="Known"):
+        ask(client)
+
+    first, second, third = (request.headers["idempotency-key"] for request in server.received)
+    assert first == second != third
+
+
 def test_what_cannot_be_repeated_is_sent_once(server: Server, client: Client) -> None:
     server.answer = replies(problem(503, "unavailable", "Not now."))
     with pytest.raises(ApiError):
-        client.create_key("k", scopes=["search"])
+        client.patch_document(uuid4(), if_match=3, tags=["a"])
     assert len(server.received) == 1
 
 

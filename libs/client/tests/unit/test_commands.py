@@ -149,7 +149,7 @@ def test_something_else_at_the_address_is_told(quarry: Quarry, served: Server) -
         (("documents", "list"), "/api/documents", {"documents": [DOCUMENT]}, ("a/b.md", "searchable", "7")),
         (("documents", "get", ID), f"/api/documents/{ID}", DOCUMENT, ("x, y", "2026-01-02 03:04:05")),
         (("jobs", "list"), "/api/jobs", {"jobs": [JOB]}, ("failed", "3/?", "encrypted")),
-        (("jobs", "get", ID), f"/api/jobs/{ID}", JOB, ("It asks for a password.", "Remove it.")),
+        (("jobs", "show", ID), f"/api/jobs/{ID}", JOB, ("It asks for a password.", "Remove it.")),
         (("collections", "list"), "/api/collections", {"collections": [COLLECTION]}, ("law", "12", "99")),
         (("keys", "list"), "/api/keys", {"keys": [KEY]}, ("app", "qk_live_ab", "search")),
         (("tenants", "list"), "/api/admin/tenants", {"tenants": [TENANT]}, ("acme", "Acme", "active")),

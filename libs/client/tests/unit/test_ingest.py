@@ -88,10 +88,91 @@ def test_a_folder_is_sent_and_followed_until_it_can_be_found(
     assert result.exit_code == 0, result.output
     assert "3 files: 3 searchable" in result.stdout
     assert set(platform.documents) == {("law", name) for name in ("a.md", "sub/b.md", "sub/deep/c.txt")}
-    body = platform.documents["law", "sub/deep/c.txt"]
-    assert b'filename="c.txt"' in body
-    assert b'{"year":2024}' in body
-    assert b'["t"]' in body
+    assert json.loads(platform.documents["law", "sub/deep/c.txt"]) == {
+        "external_id": "sub/deep/c.txt",
+        "collection": "law",
+        "content": "text of sub/deep/c.txt",
+        "file_name": "c.txt",
+        "media_type": "text/plain",
+        "tags": ["t"],
+        "metadata": {"year": 2024},
+    }
+
+
+def test_small_texts_of_a_folder_travel_together_as_bulk_and_the_rest_alone(
+    quarry: Quarry, tree: Path, platform: Platform, served: Server
+) -> None:
+    others = {
+        "large.txt": b"x" * (64 << 10), "latin.txt": b"caf\xe9", "nul.txt": b"a\0b", "blank.txt": b" \n",
+        "empty.txt": b"", "bom.csv": b"\xef\xbb\xbfa,b\r\n", "page.html": "<p>ä</p>".encode(),
+    }  # fmt: skip
+    for name, body in others.items():
+        (tree / name).write_bytes(body)
+
+    result = quarry("ingest", tree, "--jobs", "1")
+
+    assert "10 files: 10 searchable" in result.stdout, result.stdout
+    (batch,) = [request for request in served.received if request.path == "/api/documents/batch"]
+    together = {document["external_id"]: document for document in batch.json()["documents"]}  # type: ignore[attr-defined]
+    assert set(together) == {"a.md", "sub/b.md", "sub/deep/c.txt", "bom.csv", "page.html"}
+    assert together["bom.csv"]["content"].encode() == others["bom.csv"]
+    assert together["bom.csv"]["media_type"] == "text/csv"
+    alone = [request for request in served.received if request.method == "PUT"]
+    assert {request.path.rpartition("/")[2] for request in alone} == set(others) - set(together)
+    assert set(platform.priorities.values()) == {"bulk"}
+
+
+def test_a_file_sent_alone_has_the_name_and_type_that_it_has_among_others(
+    quarry: Quarry, tree: Path, served: Server
+) -> None:
+    quarry("ingest", tree / "a.md")
+
+    (request,) = [request for request in served.received if request.method == "PUT"]
+    assert b'filename="a.md"\r\nContent-Type: text/markdown\r\n' in request.body
+
+
+def test_files_that_were_named_themselves_come_first(quarry: Quarry, tree: Path, platform: Platform) -> None:
+    quarry("ingest", tree / "a.md", tree / "sub")
+    assert platform.priorities == {"a.md": "interactive", "b.md": "bulk", "deep/c.txt": "bulk"}
+
+
+def test_many_small_texts_go_in_several_requests(quarry: Quarry, tmp_path: Path, served: Server) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(130):
+        (many / f"{number:03}.txt").write_text(f"text {number} " + "x" * (1000 if number < 100 else 60_000))
+
+    assert "130 files: 130 searchable" in quarry("ingest", many).stdout
+
+    batches = [request.json()["documents"] for request in served.received if request.path.endswith("/batch")]
+    assert [len(documents) for documents in batches if isinstance(documents, list)] == [100, 30]
+    assert not served.paths("PUT")
+
+
+@pytest.mark.parametrize(
+    "refusal", [problem(413, "payload_too_large", "Too big."), problem(404, "not_found", "No such path.")]
+)
+def test_when_files_cannot_travel_together_they_go_alone(
+    quarry: Quarry, tree: Path, platform: Platform, served: Server, refusal: Reply
+) -> None:
+    platform.refuse_batches = refusal
+    assert "3 files: 3 searchable" in quarry("ingest", tree).stdout
+    assert len(served.paths("PUT")) == 3
+
+
+def test_a_file_that_a_failing_platform_left_out_is_sent_again_alone(
+    quarry: Quarry, tree: Path, platform: Platform, served: Server
+) -> None:
+    platform.refuse_uploads["sub/b.md"] = problem(503, "unavailable", "Not now.", retry_after=0)
+
+    def recover(request: Received) -> Reply:
+        if request.method == "PUT":
+            platform.refuse_uploads.clear()
+        return platform(request)
+
+    served.answer = recover
+    assert "3 files: 3 searchable" in quarry("ingest", tree).stdout
+    assert served.paths("PUT") == ["/api/documents/by-external-id/sub/b.md"]
 
 
 def test_to_repeat_is_a_no_op_and_a_change_is_seen(quarry: Quarry, tree: Path, platform: Platform) -> None:
@@ -172,7 +253,7 @@ def test_a_quota_that_is_used_up_stops_the_run(quarry: Quarry, tree: Path, platf
     platform.refuse_uploads["a.md"] = problem(429, "quota_exceeded", "10 of 10 documents.", advice="Ask.")
     result = quarry("ingest", tree, "--jobs", "1")
     assert result.exit_code == 1
-    assert "3 not sent" in result.stdout
+    assert "2 accepted, 1 not sent" in result.stdout
     assert "10 of 10 documents." in result.stderr
 
 
@@ -209,7 +290,7 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
     stuck, release = threading.Event(), threading.Event()
 
     def hold_one_upload(request: Received) -> Reply:
-        if request.path.endswith("sub/b.md"):
+        if request.path.endswith("/batch"):
             stuck.set()
             release.wait(60)
         return platform(request)
@@ -228,7 +309,7 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
     release.set()
 
     assert process.returncode == 130
-    assert "2 not sent" in output
+    assert "3 not sent" in output
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     served.answer = platform
@@ -253,7 +334,7 @@ def test_a_platform_that_goes_away_for_a_while_is_waited_for(
 
     def come_back(request: Received) -> Reply:
         nonlocal away
-        if request.method == "PUT" and away:
+        if request.path.endswith("/batch") and away:
             away -= 1
             return problem(503, "unavailable", "Not now.", retry_after=0)
         return platform(request)

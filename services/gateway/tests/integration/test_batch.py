@@ -176,13 +176,17 @@ async def test_parts_fit_into_a_message_however_much_is_said_of_documents(client
 async def test_the_digest_is_of_the_whole_request_whichever_way_it_is_written(
     client, backend, changed, same
 ) -> None:
-    await send(client, batch(101))
+    told = {"metadata": {"year": 2024, "author": "Ada"}}
+    first_body: Any = batch(101)
+    first_body["documents"] = [{**item, **told} for item in first_body["documents"]]
+    await send(client, first_body)
     first = backend.batches[0].request_sha256
     body = batch(101, **{name: value for name, value in changed.items() if name != "last"})
     documents: Any = body["documents"]
     documents[100]["content"] = changed.get("last", documents[100]["content"])
     # Members in another order, and what is left out said aloud.
-    body["documents"] = [{"tags": [], **dict(reversed(item.items()))} for item in documents]
+    told = {"metadata": dict(reversed(told["metadata"].items()))}
+    body["documents"] = [{"tags": [], **told, **dict(reversed(item.items()))} for item in documents]
 
     await send(client, body)
 

@@ -7,9 +7,9 @@ from typing import Final
 from quarry_client.answers import api_error
 from quarry_client.calls import media_type_of
 from quarry_client.cli.files import SourceFile
-from quarry_client.cli.ingestion import HOPELESS, Outcome, Report, refused, send_item
+from quarry_client.cli.ingestion import HOPELESS, Outcome, Report, Sent, refused, send_item
 from quarry_client.client import Client
-from quarry_client.errors import ApiError
+from quarry_client.errors import ApiError, ClientError
 from quarry_client.types import Accepted, BatchItem, DocumentFields, NewDocument, PriorityName
 
 SMALL_BYTES: Final = 64 << 10
@@ -46,15 +46,22 @@ class FileSender:
         self._collection = collection
         self._fields = fields
 
-    def send(self, files: list[SourceFile]) -> list[Report[SourceFile]]:
+    def send(self, files: list[SourceFile]) -> Sent[SourceFile]:
         """Send files together as far as they are text; tell of each.
 
         What became of none, because the platform was not there or the request too large, is sent alone.
-        Raises ApiError when no further file can succeed.
         """
         texts = {} if len(files) == 1 else {file: text for file in files if (text := _text(file.path))}
-        done = self._send_texts(texts) if texts else {}
-        return [done.get(file) or send_item(file, self._send_file) for file in files]
+        reports: list[Report[SourceFile]] = []
+        try:
+            reports += self._send_texts(texts) if texts else ()
+            told = {report.item for report in reports}
+            for file in files:
+                if file not in told:
+                    reports.append(send_item(file, self._send_file))
+        except ClientError as error:
+            return Sent(reports, error)
+        return Sent(reports)
 
     def _send_file(self, file: SourceFile) -> Accepted:
         return self._client.put_file(
@@ -66,7 +73,7 @@ class FileSender:
             **self._fields,
         )
 
-    def _send_texts(self, texts: dict[SourceFile, str]) -> dict[SourceFile, Report[SourceFile]]:
+    def _send_texts(self, texts: dict[SourceFile, str]) -> list[Report[SourceFile]]:
         documents = [self._document(file, text) for file, text in texts.items()]
         priority = _priority(next(iter(texts)))
         try:
@@ -74,9 +81,9 @@ class FileSender:
         except ApiError as error:
             if error.status in HOPELESS:
                 raise
-            return {}
-        told = {file: _report(file, result) for file, result in zip(texts, answer.results, strict=True)}
-        return {file: report for file, report in told.items() if report is not None}
+            return []
+        told = map(_report, texts, answer.results)
+        return [report for report in told if report is not None]
 
     def _document(self, file: SourceFile, text: str) -> NewDocument:
         name = _name(file)

@@ -49,6 +49,14 @@ class Report(msgspec.Struct, Generic[I], frozen=True):
     advice: str = ""
 
 
+class Sent(msgspec.Struct, Generic[I], frozen=True):
+    """What became of items that were sent together, as far as it came."""
+
+    reports: list[Report[I]]
+    stopped: ClientError | None = None
+    """Why no further item can succeed."""
+
+
 def ingest_items(
     client: Client,
     items: Iterable[I],
@@ -66,7 +74,7 @@ def ingest_items(
     yield from ingest_groups(
         client,
         ([item] for item in items),
-        lambda group: [send_item(item, send) for item in group],
+        lambda group: Sent([send_item(item, send) for item in group]),
         jobs=jobs,
         wait=wait,
         stall_seconds=stall_seconds,
@@ -76,7 +84,7 @@ def ingest_items(
 def ingest_groups(
     client: Client,
     groups: Iterable[list[I]],
-    send: Callable[[list[I]], list[Report[I]]],
+    send: Callable[[list[I]], Sent[I]],
     *,
     jobs: int,
     wait: bool = True,
@@ -84,11 +92,13 @@ def ingest_groups(
 ) -> Iterator[Report[I]]:
     """The same with items that are sent together; `send` tells of each."""
     tracker: JobTracker[Report[I]] = JobTracker(client)
-    for reports in run_parallel(groups, send, jobs):
-        for report in reports:
+    for sent in run_parallel(groups, send, jobs):
+        for report in sent.reports:
             yield report
             if wait and report.accepted:
                 tracker.add(report.accepted.job_id, report)
+        if sent.stopped is not None:
+            raise sent.stopped
         if wait:
             yield from _poll(tracker, _PAUSE_WHILE_SENDING_SECONDS)
     while len(tracker):
