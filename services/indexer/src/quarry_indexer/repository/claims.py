@@ -1,5 +1,5 @@
-"""Statements that take jobs: whose turn it is, which job is next, and who waits. They look at every tenant, as
-the worker role."""
+"""Statements that take jobs: whose turn it is, which job is next, and who waits. They look at every tenant,
+as the worker role."""
 
 from collections.abc import Collection
 from uuid import UUID, uuid4

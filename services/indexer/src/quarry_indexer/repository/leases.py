@@ -1,5 +1,5 @@
-"""Statements of who works on a job: keeping a lease, and ending it. Each asks for the lease's token, so that a
-worker which lost its lease changes nothing."""
+"""Statements of who works on a job: keeping a lease, and ending it. Each asks for the lease's token, so that
+a worker which lost its lease changes nothing."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

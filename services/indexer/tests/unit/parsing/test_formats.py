@@ -11,12 +11,17 @@ from quarry_indexer.parsing.errors import (
     ParseError,
     UnsupportedFormatError,
 )
-from quarry_indexer.parsing.formats import sniff
+from quarry_indexer.parsing.formats import Format
+from quarry_indexer.parsing.formats import sniff as sniff_file
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(64)
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512)
 MAIL = b"From: a@example.org\nTo: b@example.org\nSubject: Hello\n\nBody\n"
 CSV = b"name,age\nAda,36\nAlan,41\n"
+
+
+def sniff(data: bytes, name: str, declared_type: str | None = None) -> Format:
+    return sniff_file(io.BytesIO(data), name, declared_type)
 
 
 def zipped(*names: str, mimetype: str = "") -> bytes:
