@@ -8,7 +8,8 @@ from itertools import pairwise
 _DATA_IMAGE = re.compile(r"!\[([^\[\]\n]*)\]\(data:[^()\s]*\)")
 # `#`, `|`, backtick and the backslash itself keep theirs: without it they would mean structure.
 _ESCAPED = re.compile(r"\\([!\"$%&'()*+,\-./:;<=>?@\[\]^_{}~])")
-_FENCE = re.compile(r"^(```.*?^```[ \t]*$)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```", re.MULTILINE)
+_FENCE_END = re.compile(r"^```[ \t]*$", re.MULTILINE)
 _ENTITIES = (("&nbsp;", " "), ("&#9;", "\t"))
 _HEADING = re.compile(r"^(#{1,6}) (.*)$", re.MULTILINE)
 _NUMBERED = re.compile(r"\d+(?:\.\d+)*[.)]? \S")
@@ -20,12 +21,25 @@ _CONTROLS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 0x7F, 0xFEFF])
 def clean_markdown(markdown: str) -> str:
     """Return `markdown` without embedded images, needless escapes, control characters and blank stretches."""
     text = markdown.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
-    pieces = _FENCE.split(text)
+    pieces = _split_fences(text)
     pieces[::2] = [_clean_prose(piece) for piece in pieces[::2]]
     styled = _styled_levels(pieces[::2])
     if styled:
         pieces[::2] = [_without_marks(piece, styled) for piece in pieces[::2]]
     return "".join(pieces).strip("\n")
+
+
+def _split_fences(text: str) -> list[str]:
+    """Return prose and fenced code in turn, prose first; a fence that is never closed is prose."""
+    pieces: list[str] = []
+    at = 0
+    while opened := _FENCE.search(text, at):
+        closed = _FENCE_END.search(text, opened.end())
+        if closed is None:
+            break
+        pieces += [text[at : opened.start()], text[opened.start() : closed.end()]]
+        at = closed.end()
+    return [*pieces, text[at:]]
 
 
 def _styled_levels(pieces: Sequence[str]) -> frozenset[str]:

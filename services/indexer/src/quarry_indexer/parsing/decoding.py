@@ -19,6 +19,14 @@ _LEGACY = [
 _SAMPLE_BYTES = 128 * 1024
 _CONTROLS = bytes(set(range(32)) - {9, 10, 12, 13, 27})
 _CENTRAL_EUROPEAN = re.compile(rb"[\x8a\x8e\x9a\x9e]|[\xb3\xb9\xba\xbf](?=[a-zA-Z\x80-\xff])")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_WIDE = re.compile(r"[^\x00-\x7f]")
+_BYTES_OF_A_LETTER = {"utf-16": 2, "utf-16-le": 2, "utf-16-be": 2, "utf-32": 4}
+# Codecs of Python's that are no document's: some take time that grows with the square of the length.
+_NO_TEXT_ENCODINGS = frozenset({
+    "idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "rot-13", "base64", "bz2", "hex",
+    "quopri", "uu", "zlib", "mbcs", "oem",
+})  # fmt: skip
 _DECLARED = re.compile(
     rb"""<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w.:-]{1,40})""",
     re.IGNORECASE,
@@ -36,12 +44,29 @@ def decode(data: bytes) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
+def character_bytes(head: bytes) -> int | None:
+    """Return how many bytes a file that begins with `head` takes for a letter of the Latin alphabet.
+
+    A text in UTF-8 is never smaller than the file divided by that, but for line ends. None if it is no text.
+    """
+    encoding = _wide(head)
+    if encoding:
+        return _BYTES_OF_A_LETTER.get(encoding, 1)
+    return None if _looks_binary(head) else 1
+
+
+def text_encoding(name: str) -> str | None:
+    """Return the codec that a document declares as `name`, or None if there is no such encoding of text."""
+    try:
+        found = codecs.lookup(name).name
+    except (LookupError, ValueError):
+        return None
+    return None if found in _NO_TEXT_ENCODINGS else found
+
+
 def _decode(data: bytes) -> str | None:
-    for bom, encoding in _BOMS:
-        if data.startswith(bom):
-            return data.decode(encoding, "replace")
-    if wide := _utf16_without_mark(data):
-        return data.decode(wide, "replace")
+    if encoding := _wide(data):
+        return data.decode(encoding, "replace")
     if _looks_binary(data):
         return None
     try:
@@ -49,6 +74,14 @@ def _decode(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return _legacy(data)
     return data.decode("iso2022_jp", "replace") if "\x1b$" in text else text
+
+
+def _wide(data: bytes) -> str | None:
+    """The encoding that a byte order mark or the place of NULs tells."""
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return encoding
+    return _utf16_without_mark(data)
 
 
 def _utf16_without_mark(data: bytes) -> str | None:
@@ -72,24 +105,34 @@ def _looks_binary(data: bytes) -> bool:
 
 
 def _legacy(data: bytes) -> str | None:
-    text = data.decode("utf-8", "replace")
-    wide = sum(1 for character in text[:_SAMPLE_BYTES] if character > "\x7f" and character != "�")
-    broken = text.count("�", 0, _SAMPLE_BYTES)
+    # The sample may end within a letter, which is no damage.
+    sample = codecs.getincrementaldecoder("utf-8")("replace").decode(data[:_SAMPLE_BYTES])
+    broken = sample.count("\ufffd")
+    wide = len(_WIDE.findall(sample)) - broken
     if wide > broken * 3:  # UTF-8 with a few damaged bytes
-        return text
-    if declared := _DECLARED.search(data[:2048]):
-        try:
-            return data.decode(declared[1].decode("ascii"), "replace")
-        except LookupError:
-            pass
-    # Only what is not ASCII tells encodings apart: a sample made of the lines that hold such bytes.
-    lines = [line for line in data.splitlines() if not line.isascii()]
-    sample = b"\n".join(lines)[:_SAMPLE_BYTES]
-    best = charset_normalizer.from_bytes(sample, cp_isolation=_LEGACY, enable_fallback=False).best()
+        return data.decode("utf-8", "replace")
+    declared = _DECLARED.search(data[:2048])
+    if declared and (encoding := text_encoding(declared[1].decode("ascii"))):
+        return data.decode(encoding, "replace")
+    tell = _telling_lines(data)
+    best = charset_normalizer.from_bytes(tell, cp_isolation=_LEGACY, enable_fallback=False).best()
     encoding = best.encoding if best else "cp1252"
-    if encoding == "cp1250" and not _central_european(sample):
+    if encoding == "cp1250" and not _central_european(tell):
         encoding = "cp1252"
     return data.decode(encoding, "replace")
+
+
+def _telling_lines(data: bytes) -> bytes:
+    """The first lines that are not ASCII: only they tell encodings apart."""
+    lines: list[bytes] = []
+    size_bytes = at = 0
+    while size_bytes < _SAMPLE_BYTES and (found := _NOT_ASCII.search(data, at)):
+        start = max(data.rfind(b"\n", at, found.start()) + 1, found.start() - _SAMPLE_BYTES // 4, at)
+        end = data.find(b"\n", found.start(), start + _SAMPLE_BYTES // 2)
+        at = end if end > 0 else start + _SAMPLE_BYTES // 2
+        lines.append(data[start:at])
+        size_bytes += at - start
+    return b"\n".join(lines)[:_SAMPLE_BYTES]
 
 
 def _central_european(sample: bytes) -> bool:

@@ -98,6 +98,14 @@ class ParseCrashedError(ParseError):
     advice = "Save the file again from the program that made it; report the file if it happens again."
 
 
+def refuse_large(text_bytes: int, max_text_bytes: int) -> None:
+    """Raise `DocumentTooLargeError` for a text above the limit."""
+    if text_bytes > max_text_bytes:
+        raise DocumentTooLargeError(
+            f"The text has {text_bytes / 1_048_576:.1f} MB; the limit is {max_text_bytes / 1_048_576:.1f} MB."
+        )
+
+
 _KINDS: dict[str, type[ParseError]] = {
     kind.code: kind
     for kind in (

@@ -1,20 +1,20 @@
 """Which format a file has, told from its bytes; the name only breaks ties between kinds of text."""
 
+import os
 import re
-import zipfile
-import zlib
-from io import BytesIO
+from collections.abc import Container
 from pathlib import PurePath
+from typing import BinaryIO
 
 import msgspec
 
-from quarry_indexer.parsing.decoding import decode
+from quarry_indexer.parsing import archives
+from quarry_indexer.parsing.decoding import character_bytes, decode
 from quarry_indexer.parsing.errors import (
-    CorruptDocumentError,
-    DocumentTooLargeError,
     EmptyDocumentError,
     EncryptedDocumentError,
     UnsupportedFormatError,
+    refuse_large,
 )
 from quarry_indexer.parsing.text_formats import sniff_text
 
@@ -47,6 +47,7 @@ _MEDIA_TYPES = {
     "text": "text/plain",
 }
 
+ZIP_MARK = b"PK\x03\x04"
 _ZIP_MARKS = {
     "word/document.xml": "docx",
     "ppt/presentation.xml": "pptx",
@@ -60,6 +61,7 @@ _OLE_STREAMS = {  # names of streams in the compound file's directory
     "Book": "xls",
     "__properties_version1.0": "msg",
 }
+_LONGEST_MARK_BYTES = 64
 _UNSUPPORTED = (
     (re.compile(rb"\x89PNG\r\n"), "a PNG image"),
     (re.compile(rb"\xff\xd8\xff"), "a JPEG image"),
@@ -75,9 +77,9 @@ _UNSUPPORTED = (
     (re.compile(rb"SQLite format 3\0"), "a database"),
     (re.compile(rb"%!PS"), "a PostScript file"),
 )
-MAX_UNPACKED_BYTES = 512 * 1024 * 1024
-"""What a zipped format may unpack to; beyond it is a bomb or no document."""
-_MAX_ZIP_ENTRIES = 20_000
+DEFAULT_MAX_TEXT_BYTES = 64 * 1024 * 1024
+_HEAD_BYTES = 128 * 1024
+_PIECE_BYTES = 1024 * 1024
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -88,19 +90,31 @@ class Format(msgspec.Struct, frozen=True):
     text: str | None = None
 
 
-def sniff(data: bytes, file_name: str, declared_type: str | None = None) -> Format:
-    """Return the format of `data`.
+def sniff(
+    file: BinaryIO,
+    file_name: str,
+    declared_type: str | None = None,
+    max_text_bytes: int = DEFAULT_MAX_TEXT_BYTES,
+) -> Format:
+    """Return the format of `file`, which is open at its beginning; only a text is read as a whole.
 
     `file_name` and `declared_type` (a media type) only decide between kinds of text. Raises
     `EmptyDocumentError`, `UnsupportedFormatError`, `EncryptedDocumentError`, `CorruptDocumentError`
     or `DocumentTooLargeError`.
     """
-    if not data.strip():
-        raise EmptyDocumentError(f"The file has {len(data)} bytes and no content.")
-    if doc_type := _sniff_binary(data):
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    if not head:
+        raise EmptyDocumentError("The file has 0 bytes.")
+    if doc_type := _sniff_binary(file, head):
         return Format(doc_type, _MEDIA_TYPES[doc_type])
-    _refuse_known(data)
-    text = decode(data)
+    _refuse_known(head)
+    text = None
+    if letter_bytes := character_bytes(head):
+        refuse_large(size_bytes // letter_bytes, max_text_bytes)
+        file.seek(0)
+        text = decode(file.read())
     if text is None:
         raise UnsupportedFormatError("The file is binary data of no known document format.")
     if not text.strip():
@@ -109,16 +123,16 @@ def sniff(data: bytes, file_name: str, declared_type: str | None = None) -> Form
     return Format(doc_type, _MEDIA_TYPES[doc_type], text)
 
 
-def _sniff_binary(data: bytes) -> str | None:
-    if b"%PDF-" in data[:1024] and (data.lstrip().startswith(b"%PDF-") or decode(data[:4096]) is None):
+def _sniff_binary(file: BinaryIO, head: bytes) -> str | None:
+    if b"%PDF-" in head[:1024] and (head.lstrip().startswith(b"%PDF-") or decode(head[:4096]) is None):
         # Readers take a PDF with something in front of it; a text that speaks of PDF is none.
         return "pdf"
-    if data.startswith(b"{\\rtf"):
+    if head.startswith(b"{\\rtf"):
         return "rtf"
-    if data.startswith(b"PK\x03\x04"):
-        return _sniff_zip(data)
-    if data.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        return _sniff_ole(data)
+    if head.startswith(ZIP_MARK):
+        return _sniff_zip(file)
+    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return _sniff_ole(file)
     return None
 
 
@@ -129,26 +143,16 @@ def _refuse_known(data: bytes) -> None:
             raise UnsupportedFormatError(f"The file is {name}, not a document with text.")
 
 
-def _sniff_zip(data: bytes) -> str:
-    try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            entries = archive.infolist()
-            kind = archive.read("mimetype")[:100] if "mimetype" in archive.NameToInfo else b""
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise CorruptDocumentError(
-            f"The file begins as a zip archive but cannot be opened: {error}"
-        ) from None
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > MAX_UNPACKED_BYTES or len(entries) > _MAX_ZIP_ENTRIES:
-        raise DocumentTooLargeError(
-            f"The file unpacks to {unpacked // 1_000_000} MB in {len(entries)} parts; "
-            f"the limit is {MAX_UNPACKED_BYTES // 1_000_000} MB in {_MAX_ZIP_ENTRIES}."
-        )
-    names = {entry.filename for entry in entries}
-    if any(entry.flag_bits & 1 for entry in entries):
-        raise EncryptedDocumentError("The parts of the file are encrypted.")
+def _sniff_zip(file: BinaryIO) -> str:
+    with archives.open_archive(file) as archive:
+        doc_type = _zip_type(set(archive.namelist()), archives.first_bytes(archive, "mimetype", 100).strip())
+        archives.inspect(archive)
+    return doc_type
+
+
+def _zip_type(names: Container[str], kind: bytes) -> str:
     for doc_type in ("odt", "ods", "odp", "epub"):
-        if kind.strip() == _MEDIA_TYPES[doc_type].encode():
+        if kind == _MEDIA_TYPES[doc_type].encode():
             return doc_type
     for mark, doc_type in _ZIP_MARKS.items():
         if mark in names:
@@ -158,31 +162,18 @@ def _sniff_zip(data: bytes) -> str:
     raise UnsupportedFormatError("The file is a zip archive, not a document; upload the files in it.")
 
 
-def damaged_part(data: bytes) -> str | None:
-    """Return a part of a zipped format whose size or checksum is not what the archive states, if any.
-
-    Readers pass over such a part in silence. No more is unpacked than the archive states.
-    """
-    if not data.startswith(b"PK\x03\x04"):
-        return None
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        for entry in archive.infolist():
-            try:
-                with archive.open(entry) as part:
-                    while part.read(1 << 20):
-                        pass
-            except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error, NotImplementedError):
-                return entry.filename[:100]
-    return None
-
-
-def _sniff_ole(data: bytes) -> str:
-    def has_stream(name: str) -> bool:
-        return name.encode("utf-16-le") + b"\0\0" in data
-
-    if has_stream("EncryptedPackage"):
+def _sniff_ole(file: BinaryIO) -> str:
+    marks = {name: name.encode("utf-16-le") + b"\0\0" for name in ("EncryptedPackage", *_OLE_STREAMS)}
+    found: set[str] = set()
+    file.seek(0)
+    tail = b""
+    while piece := file.read(_PIECE_BYTES):
+        window = tail + piece
+        found.update(name for name, mark in marks.items() if mark in window)
+        tail = window[-_LONGEST_MARK_BYTES:]
+    if "EncryptedPackage" in found:
         raise EncryptedDocumentError("The Office file asks for a password.")
     for name, doc_type in _OLE_STREAMS.items():
-        if has_stream(name):
+        if name in found:
             return doc_type
     raise UnsupportedFormatError("The file is an OLE container of no known document format.")

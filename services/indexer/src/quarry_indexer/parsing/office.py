@@ -1,6 +1,7 @@
 """PDF, Office, OpenDocument, RTF, EPUB and Outlook files, by kreuzberg."""
 
 import re
+from pathlib import Path
 
 import kreuzberg
 
@@ -18,11 +19,10 @@ from quarry_indexer.parsing.formats import Format
 from quarry_indexer.parsing.pdf import assemble_pages
 
 _MARK = "quarry-page-break"
-_PAGE_MARK = re.compile(rf"\s*\[{_MARK}:(\d+)\]\s*")
-_CONTENTS_LINK = re.compile(
-    r"^\[([^\]\n]+)\]\([^):\s]*(?:toc|contents)[^):\s]*\)$", re.IGNORECASE | re.MULTILINE
-)
-_INNER_LINK = re.compile(r"(?<!!)\[([^\[\]\n]+)\]\([^():\s]+\.x?html?(?:#[^()\s]*)?\)")
+_PAGE_MARK = re.compile(rf"\[{_MARK}:(\d+)\]")
+_ONLY_LINK = re.compile(r"^\[([^\]\n]+)\]\(([^):\s]*)\)$", re.MULTILINE)
+_CONTENTS = re.compile(r"toc|contents", re.IGNORECASE)
+_INNER_LINK = re.compile(r"(?<!!)\[([^\[\]\n]+)\]\([^():\s#]+\.x?html?(?:#[^()\s]*)?\)")
 _MAIL_SUBJECT = re.compile(r"\A\*\*Subject\*\*:[ \t]*(\S.*)$", re.MULTILINE)
 _MAIL_FIELD = re.compile(r"^\*\*(From|To|Cc|CC|Bcc|BCC|Date)\*\*:", re.MULTILINE)
 _METADATA = (
@@ -32,7 +32,7 @@ _METADATA = (
 )  # fmt: skip
 
 
-def extract_binary(data: bytes, found: Format) -> Extracted:
+def extract_binary(path: Path, found: Format) -> Extracted:
     """Return the text of a file in a binary format. Raises a `ParseError`."""
     slides = found.doc_type == "pptx"
     config = kreuzberg.ExtractionConfig(
@@ -47,7 +47,7 @@ def extract_binary(data: bytes, found: Format) -> Extracted:
         concurrency=kreuzberg.ConcurrencyConfig(max_threads=1),
     )
     try:
-        result = kreuzberg.extract_bytes_sync(data, found.media_type, config)
+        result = kreuzberg.extract_file_sync(path, found.media_type, config)
     except kreuzberg.KreuzbergError as error:
         raise _typed(error, found.doc_type) from None
     facts = {str(name): value for name, value in dict(result.metadata).items()}
@@ -82,7 +82,11 @@ def _shown(value: object) -> str:
 
 def _plain_links(markdown: str) -> str:
     """Links within the book lead nowhere outside it; a paragraph that links to the contents is a title."""
-    return _INNER_LINK.sub(r"\1", _CONTENTS_LINK.sub(r"## \1", markdown))
+
+    def titled(link: re.Match[str]) -> str:
+        return f"## {link[1]}" if _CONTENTS.search(link[2]) else link[0]
+
+    return _INNER_LINK.sub(r"\1", _ONLY_LINK.sub(titled, markdown))
 
 
 def _mail_head(markdown: str) -> str:
@@ -96,7 +100,7 @@ _OWN_CLEANING = {"epub": _plain_links, "msg": _mail_head}
 def _split_slides(marked: str) -> tuple[str, tuple[PageSpan, ...]]:
     """Take the slide marks out of the text and keep where they stood."""
     pieces = _PAGE_MARK.split(marked)
-    texts = [clean_markdown(piece) for piece in pieces[::2]]
+    texts = [clean_markdown(piece.strip()) for piece in pieces[::2]]
     text, spans = texts[0], []
     for number, content in zip(pieces[1::2], texts[1:], strict=True):
         if not content:

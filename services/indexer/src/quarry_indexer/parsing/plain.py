@@ -2,13 +2,21 @@
 
 import json
 import re
+from itertools import accumulate
+
+import msgspec
 
 from quarry_indexer.parsing.extracted import Extracted, first_heading
 
-_FRONT_MATTER_TITLE = re.compile(r"\A---\n(?:.*\n){0,60}?title:[ \t]*[\"']?(.+?)[\"']?[ \t]*\n")
+_FRONT_MATTER_TITLE = re.compile(r"\A---\n(?:.*\n){0,60}?title:(.+)\n")
 _RST_TITLE = re.compile(r"^(?:([=\-~^#*]{3,})\n)?[ \t]*(\S.*)\n([=\-~^#*]{3,})$", re.MULTILINE)
 _ORG_TITLE = re.compile(r"^#\+title:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
+_FRONT_CHARACTERS = 20_000
 _LONG_LINE_CHARACTERS = 500
+_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
+_DEPTH_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
+_ESCAPE = re.compile(r"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})|.)")
 
 
 def extract_plain(text: str) -> Extracted:
@@ -18,8 +26,9 @@ def extract_plain(text: str) -> Extracted:
 
 def extract_markdown(text: str) -> Extracted:
     """Markdown; the title is the front matter's or the first level-1 heading."""
-    front = _FRONT_MATTER_TITLE.match(text)
-    return Extracted(text, title=front[1] if front else first_heading(text))
+    front = _FRONT_MATTER_TITLE.match(text[:_FRONT_CHARACTERS])
+    title = front[1].strip().strip("\"'") if front else None
+    return Extracted(text, title=title or first_heading(text))
 
 
 def extract_rst(text: str) -> Extracted:
@@ -34,11 +43,32 @@ def extract_org(text: str) -> Extracted:
     return Extracted(text, title=found[1] if found else None)
 
 
-def extract_json(text: str) -> Extracted:
-    """JSON; what was written on one long line is indented, so that it has lines to cut at."""
+def extract_json(text: str, max_bytes: int) -> Extracted:
+    """JSON; what was written on one long line is indented, so that it has lines to cut at.
+
+    It stays as it is where that would take it above `max_bytes`, and where it nests too deep to be read.
+    """
     if len(text) <= _LONG_LINE_CHARACTERS * (text.count("\n") + 1):
         return Extracted(text)
-    try:
-        return Extracted(json.dumps(json.loads(text), ensure_ascii=False, indent=1))
-    except (ValueError, RecursionError):  # JSON lines, or nested too deep to read
+    data = text.encode("utf-8", "replace")
+    if len(data) + _indent_bytes(data) > max_bytes:
         return Extracted(text)
+    try:
+        laid_out = msgspec.json.format(data, indent=1).decode()
+    except (msgspec.DecodeError, RecursionError):  # JSON lines
+        return Extracted(text)
+    return Extracted(_ESCAPE.sub(_unescaped, laid_out) if "\\u" in laid_out else laid_out)
+
+
+def _indent_bytes(data: bytes) -> int:
+    """Return at most how many bytes indenting adds: deep and wide JSON would grow beyond all bounds."""
+    structure = _JSON_STRING.sub(b"", data).translate(None, _NO_STRUCTURE)
+    return sum(accumulate(map(_DEPTH_STEPS.__getitem__, structure))) + 3 * len(structure)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """Return a letter for its escape, where it needs none; an escaped backslash is passed over."""
+    if not escape[1]:
+        return escape[0]
+    character = json.loads(f'"{escape[0]}"')
+    return character if character.isprintable() and character not in '"\\' else escape[0]

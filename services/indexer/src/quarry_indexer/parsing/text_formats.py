@@ -1,11 +1,12 @@
 """Which kind of text a text is: by what cannot be mistaken first, then by the name, then by its look."""
 
-import json
 import re
 from itertools import pairwise
 
+import msgspec
+
 _HTML = re.compile(
-    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b",
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _XML = re.compile(r"\s*<\?xml\b")
@@ -49,6 +50,8 @@ _MARKDOWN_SURE = re.compile(r"^#{1,6} \S|^(?:```|~~~)|\[[^\]\n]+\]\([^)\s]+\)|^\
 _RST = re.compile(r"^\.\. [\w-]+::|^\S.*\n(?:={4,}|-{4,}|~{4,}|\^{4,})$", re.MULTILINE)
 _ORG = re.compile(r"^#\+\w+:|^\*+ (?:TODO |DONE )?\S", re.MULTILINE)
 _LOOK_CHARACTERS = 20_000
+_NO_NUMBER = re.compile(rb"-?\b(?:NaN|Infinity)\b")
+"""Not JSON, but what many programs write."""
 
 
 def sniff_text(text: str, suffix: str, declared_type: str | None) -> str:
@@ -60,17 +63,17 @@ def _sure(text: str, suffix: str) -> str | None:
     """What the content alone decides, whatever the name says."""
     if _HTML.match(text[:4096]) and suffix not in _CODE_SUFFIXES:
         return "html"
-    if _XML.match(text):
+    if _XML.match(text[:4096]):
         return "html" if re.search(r"<html\b", text[:4096]) else "xml"
     if _is_mail(text):
         return "eml"
-    if text.lstrip()[:1] in ("{", "[") and suffix not in (".md", ".org", ".rst") and _is_json(text):
+    if text[:4096].lstrip()[:1] in ("{", "[") and suffix not in (".md", ".org", ".rst") and _is_json(text):
         return "json"
     return None
 
 
 def _by_name(text: str, suffix: str, declared_type: str | None) -> str | None:
-    if suffix in _CODE_SUFFIXES or _SHEBANG.match(text):
+    if suffix in _CODE_SUFFIXES or _SHEBANG.match(text[:4096]):
         return "code"
     named = _BY_SUFFIX.get(suffix)
     if named is None and not suffix and declared_type:
@@ -108,18 +111,28 @@ def _is_mail(text: str) -> bool:
 
 def _is_json(text: str) -> bool:
     """Whether `text` is JSON or JSON lines; nesting too deep to read counts by its look."""
+    data = text.encode("utf-8", "replace")
     try:
-        json.loads(text)
+        if _is_json_value(data) or (_NO_NUMBER.search(data) and _is_json_value(_NO_NUMBER.sub(b"0", data))):
+            return True
     except RecursionError:
-        return text.rstrip()[-1:] in ("}", "]")
-    except ValueError:
-        first, _, rest = text.strip().partition("\n")
-        return bool(rest) and _is_json_line(first) and _is_json_line(rest.rsplit("\n", 1)[-1])
+        return data[-4096:].rstrip()[-1:] in (b"}", b"]")
+    data = data.strip()
+    first, last = data.find(b"\n"), data.rfind(b"\n")
+    return first > 0 and _is_json_line(data[:first]) and _is_json_line(data[last + 1 :])
+
+
+def _is_json_value(data: bytes) -> bool:
+    """Whether `data` is one JSON value; no objects are made of it."""
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
     return True
 
 
-def _is_json_line(line: str) -> bool:
+def _is_json_line(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict | list)
-    except (ValueError, RecursionError):
+        return line.lstrip()[:1] in (b"{", b"[") and _is_json_value(line)
+    except RecursionError:
         return False
