@@ -108,6 +108,8 @@ CONTENT_TYPES = {
     "any": "*/*",
 }
 HUGE = 10 * MIB
+ITEMS = "documents"
+"""The field whose items are judged one by one: a wrong one does not make the request wrong."""
 VALUES: dict[str, Any] = {
     "null": None,
     "true": True,
@@ -140,6 +142,8 @@ def wrong_fields(route: Route) -> Iterator[tuple[str, str, bytes]]:
     assert route.body is not None
     for field, schema in route.body["properties"].items():
         for name, value in VALUES.items():
+            if field == ITEMS and value and isinstance(value, list):
+                continue  # what is wrong with one of many documents is told of it in the answer
             if not fits(value, resolved(schema)) or "\\u0000" in json.dumps(value):
                 yield field, name, json.dumps({**route.example, field: value}).encode()
         for name, text in {"10 MB": '"' + "x" * HUGE + '"', "1e400": "1e400"}.items():
@@ -181,6 +185,9 @@ GREAT: dict[str, tuple[str, bytes]] = {
     "metadata, one great list": _document(b'"metadata": {"a": [' + b"0," * MANY + b"0]}"),
     "unknown fields": _document(_names(1)[1:-1]),
     "scopes": ("/api/keys", b'{"name": "a", "scopes": [' + b'"search",' * MANY + b'"search"]}'),
+    "documents": ("/api/documents/batch", b'{"documents": [' + b"{}," * MANY + b"{}]}"),
+    "jobs": ("/api/jobs/cancel", b'{"job_ids": [' + b"0," * MANY + b"0]}"),
+    "documents to index again": ("/api/documents/reindex", b'{"document_ids": [' + b'"a",' * MANY + b'"a"]}'),
     "filter, many values": _filters(b'{"doc_type": [' + b'"a",' * MANY + b"0]}"),
     "filter, empty ones": _filters(b'{"or": [' + b"{}," * MANY + b"{}]}"),
     "filter, each wrong": _filters(b'{"or": [' + b"0," * MANY + b"0]}"),
@@ -189,3 +196,14 @@ GREAT: dict[str, tuple[str, bytes]] = {
     "filter, long names": _filters(_names(1, 1000, "n" * 10_000)),
 }
 """By what there is a million of: a route and a body."""
+
+EACH_WRONG: dict[str, bytes] = {
+    "empty": b"{}",
+    "no object": b"[]",
+    "long lists": b'{"title": "a", "tags": [' + b'"a",' * 3900 + b"0]}",
+    "wrong items": b'{"title": "a", "tags": [' + b"0," * 7000 + b"0]}",
+    "many names": json.dumps({f"n{i}": 1 for i in range(1200)}).encode(),
+    "NUL": b'{"title": "a", "tags": ["' + b"\\u0000" * 2500 + b'"]}',
+    "metadata": json.dumps({"title": "a", "metadata": {f"n{i}": {} for i in range(1200)}}).encode(),
+}
+"""A document of which a thousand are sent in one request, as large as it may be."""

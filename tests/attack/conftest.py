@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from tests.attack.routes import Route
@@ -26,7 +27,7 @@ class Attacker:
     def credentials(self, route: Route | None = None) -> dict[str, str]:
         """Return the headers that let a request in."""
         if route is not None and route.scope == "platform":
-            return {"x-api-key": self.operator_key}
+            return {"x-api-key": self.operator_key, "x-tenant": self.own.slug}
         return {"x-api-key": self.own.key}
 
     async def send(
@@ -56,6 +57,8 @@ class Victim:
     tenant: Tenant
     ids: Mapping[str, str]
     """By the name of the path parameter."""
+    dead_job_id: str
+    """A job that failed and that nobody has decided upon."""
     secret: str
     """A word that stands in each of its things."""
 
@@ -76,6 +79,15 @@ async def attacker(platform: Platform, host: Host) -> AsyncIterator[Attacker]:
         yield Attacker(host, own, platform.operator_key)
 
 
+async def damaged(tenant: Tenant, title: str) -> str:
+    """Store a file that nobody can read; return its job when it is a dead letter."""
+    file = {"file": (f"{title}.pdf", b"%PDF-1.7 this is none", "application/pdf")}
+    answer = await tenant.http.post("/api/documents", files=file, data={"title": title})
+    job = await tenant.finished(UUID(answer.json()["job_id"]))
+    assert job.state == "failed"
+    return str(job.id)
+
+
 @pytest.fixture(scope="session")
 async def victim(platform: Platform) -> AsyncIterator[Victim]:
     """Yield a tenant with one of each thing, each named with the same secret word."""
@@ -84,6 +96,7 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
         await tenant.client.create_collection(secret)
         job = await tenant.put(f"{secret}/1", f"The {secret} of the house.", title=secret, collection=secret)
         made = await tenant.client.create_key(secret, scopes=["search"])
+        dead = await damaged(tenant, secret)
         ids = {
             "document_id": str(job.document_id),
             "job_id": str(job.id),
@@ -92,7 +105,7 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
             "external_id": f"{secret}/1",
             "slug": tenant.slug,
         }
-        yield Victim(tenant, ids, secret)
+        yield Victim(tenant, ids, dead, secret)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,9 +3,18 @@
 import json
 
 import pytest
-from tests.attack.bodies import CONTENT_TYPES, GENERIC, GREAT, Bad, all_wrong, wrong_fields
+from tests.attack.bodies import (
+    CONTENT_TYPES,
+    EACH_WRONG,
+    GENERIC,
+    GREAT,
+    ITEMS,
+    Bad,
+    all_wrong,
+    wrong_fields,
+)
 from tests.attack.conftest import Attacker, Victim
-from tests.attack.judge import faults, fields
+from tests.attack.judge import INSIDE, faults, fields
 from tests.attack.routes import WITH_BODY, Route
 from tests.platform import Platform
 
@@ -80,27 +89,74 @@ async def test_every_wrong_field_is_named_at_once(route: Route, attacker: Attack
     assert {field.split(".")[0].split("[")[0] for field in fields(answer)} == names
 
 
+NEEDED = {
+    "POST /api/documents": {"content"},  # or a title; no field is required by itself
+    "PUT /api/documents/by-external-id/{external_id}": {"content"},
+    "POST /api/documents/reindex": {"document_ids"},
+    "POST /api/jobs/cancel": {"job_ids"},
+    "POST /api/dead-letters/replay": {"job_ids"},
+    "POST /api/dead-letters/discard": {"job_ids"},
+}
+"""What is named when a body says nothing, where more than required fields is asked for."""
+
+
 @each_route
 async def test_every_missing_field_is_named(route: Route, attacker: Attacker) -> None:
     assert route.body is not None
 
     answer = await attacker.send_json(route, b"{}")
 
-    # A document has no required field, but needs something to say.
-    required = set(route.body.get("required") or ["content"])
+    if route.method == "PATCH":  # nothing has to change; but there is no such document
+        assert not faults(answer, {404})
+        return
     assert not faults(answer, {422})
-    assert fields(answer) == required
+    assert fields(answer) == NEEDED.get(str(route), set(route.body.get("required", ())))
 
 
 @each_route
 async def test_of_repeated_names_the_last_is_checked(route: Route, attacker: Attacker) -> None:
-    field = next(iter(route.body["properties"])) if route.body else ""
+    assert route.body is not None
+    field = next(name for name in route.body["properties"] if name != ITEMS)
     good = json.dumps(route.example)[1:-1]
 
     answer = await attacker.send_json(route, f'{{{good}, "{field}": [[]]}}'.encode())
 
     assert not faults(answer, {422})
-    assert fields(answer) == {field}
+    assert {named.split("[")[0] for named in fields(answer)} == {field}
+
+
+@pytest.mark.parametrize("document", EACH_WRONG.values(), ids=EACH_WRONG)
+async def test_a_thousand_wrong_documents_keep_nobody_waiting(
+    document: bytes, attacker: Attacker, platform: Platform
+) -> None:
+    gateway = platform.process("gateway")
+    body = b'{"documents": [' + b",".join([document] * 1000) + b"]}"
+    before = gateway.cpu_times()
+
+    answer = await attacker.send("POST", "/api/documents/batch", body, {"content-type": "application/json"})
+
+    after = gateway.cpu_times()
+    assert answer.status == 202, answer.body[:500]
+    assert (answer.json["rejected"], len(answer.json["results"])) == (1000, 1000)
+    assert after.user + after.system - before.user - before.system < MOST_CPU_SECONDS
+
+
+async def test_each_wrong_value_of_a_document_is_told_of_it_alone(attacker: Attacker) -> None:
+    single = next(route for route in WITH_BODY if str(route) == "POST /api/documents")
+    wrong = [body for _, name, body in wrong_fields(single) if len(body) < 10_000 and name != "1e400"]
+    good = b'{"title": "A heron by the pond"}'
+    body = b'{"documents": [' + b",".join([good, *wrong, good]) + b"]}"
+
+    answer = await attacker.send("POST", "/api/documents/batch", body, {"content-type": "application/json"})
+
+    assert answer.status == 202, answer.body[:500]
+    statuses = [result["status"] for result in answer.json["results"]]
+    assert statuses == ["accepted", *["rejected"] * len(wrong), "accepted"]
+    for result in answer.json["results"][1:-1]:
+        error = result["error"]
+        assert (error["status"], error["code"]) == (422, "validation_failed"), error
+        assert error["errors"]
+        assert not INSIDE.search(json.dumps(error))
 
 
 @each_route

@@ -4,14 +4,15 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from urllib.parse import quote
+from uuid import UUID, uuid4
 
 import pytest
 from tests.attack.conftest import Attacker, Victim
 from tests.attack.judge import faults, fields
 from tests.attack.routes import GUARDED, WITH_BODY, Route
 from tests.attack.wire import Answer, request
-from tests.platform import ALL_SCOPES, until
+from tests.platform import ALL_SCOPES, Tenant, until
 
 from quarry_common.ids import new_id
 
@@ -33,11 +34,16 @@ async def ask(attacker: Attacker, route: Route, key: str, target: str = "", **he
 async def everything_of(victim: Victim) -> dict[str, str]:
     """Return what the victim sees of its own things."""
     ids, http = victim.ids, victim.tenant.http
+    document, own = ids["document_id"], quote(ids["external_id"])
     addresses = {
-        f"/api/documents/{ids['document_id']}", f"/api/jobs/{ids['job_id']}",
-        f"/api/collections/{ids['name']}", "/api/keys",
+        f"/api/documents/{document}", f"/api/documents/{document}/content",
+        f"/api/documents/{document}/chunks", f"/api/documents/by-external-id/{own}?collection={ids['name']}",
+        f"/api/jobs/{ids['job_id']}", f"/api/jobs/{ids['job_id']}/events", "/api/jobs", "/api/dead-letters",
+        f"/api/dead-letters/{victim.dead_job_id}", f"/api/collections/{ids['name']}", "/api/keys",
     }  # fmt: skip
-    return {address: (await http.get(address)).text for address in addresses}
+    answers = {address: await http.get(address) for address in addresses}
+    assert {answer.status_code for answer in answers.values()} == {200}
+    return {address: answer.text for address, answer in answers.items()}
 
 
 @pytest.fixture
@@ -59,9 +65,14 @@ async def test_an_id_of_another_tenant_is_as_one_that_does_not_exist(
     absent = await ask(attacker, route, attacker.own.key, route.target(ABSENT))
 
     said = foreign.body.decode()
+    for name in named:
+        said = said.replace(victim.ids[name], "…")
     assert foreign.status == absent.status
-    assert not any(value in said for name, value in victim.ids.items() if name not in named)
-    if route.scope == "platform" or route.method != "PUT":
+    assert not any(value in said for value in victim.ids.values())
+    if route.method == "PUT":  # it makes a document of its own
+        for ids in (victim.ids, ABSENT):
+            assert (await attacker.send("DELETE", route.target(ids), route=route)).status == 200
+    else:
         assert not faults(foreign, {403} if route.scope == "platform" else {404})
         same = ("type", "title", "status", "code", "advice", "errors")
         assert [foreign.json[name] for name in same] == [absent.json[name] for name in same]
@@ -95,13 +106,18 @@ async def test_no_body_opens_another_tenant(route: Route, attacker: Attacker, vi
     places = {name: {name: value} for name in route.body["properties"] for value in victim.ids.values()}
     bodies = [(value, {**route.example, name: value}) for name in places for value in victim.ids.values()]
     bodies += [
-        (value, {**route.example, "filters": {field: value}})
-        for field, value in {
-            "collection": victim.ids["name"],
-            "document_id": victim.ids["document_id"],
-            "external_id": victim.ids["external_id"],
+        (value, {**route.example, member: {field: value}})
+        for field, value in fields_with_ids(victim).items()
+        for member in ("filters", "filter")
+        if member in route.body["properties"]
+    ]
+    bodies += [
+        (value, {**route.example, member: [value]})
+        for member, value in {
+            "job_ids": victim.dead_job_id,
+            "document_ids": victim.ids["document_id"],
         }.items()
-        if "filters" in route.body["properties"]
+        if member in route.body["properties"]
     ]
     for value, body in bodies:
         answer = await attacker.send_json(route, json.dumps(body).encode())
@@ -110,6 +126,61 @@ async def test_no_body_opens_another_tenant(route: Route, attacker: Attacker, vi
         assert answer.status < 500, said
         if route.scope != "platform":
             assert not any(other in said for other in victim.ids.values() if other not in value), body
+
+
+def fields_with_ids(victim: Victim) -> dict[str, str]:
+    """Return the fields of a filter that ids of the victim fit into."""
+    ids = victim.ids
+    return {
+        "collection": ids["name"], "document_id": ids["document_id"], "external_id": ids["external_id"],
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("untouched")
+async def test_a_choice_of_anothers_things_chooses_nothing(tenant: Tenant, victim: Victim) -> None:
+    http, ids = tenant.http, victim.ids
+    changes = ("/api/jobs/cancel", "/api/dead-letters/replay", "/api/dead-letters/discard")
+    jobs = {"job_ids": [ids["job_id"], victim.dead_job_id]}
+    for path in changes:
+        for body in (jobs, {"document_id": ids["document_id"]}, {"collection": ids["name"]}):
+            assert (await http.post(path, json=body)).json() == {"jobs": 0, "more": False}, (path, body)
+    for body in ({"document_ids": [ids["document_id"]]}, {"filter": {"document_id": ids["document_id"]}}):
+        answer = await http.post("/api/documents/reindex", json=body)
+        assert answer.json() == {"jobs": 0, "next_cursor": None}, body
+    for path in ("/api/jobs", "/api/dead-letters"):
+        assert (await http.get(path, params={"document_id": ids["document_id"]})).json()["jobs"] == []
+    for field, value in fields_with_ids(victim).items():
+        found = await http.get("/api/documents", params={"filter": json.dumps({field: value})})
+        assert found.json()["documents"] == [], field
+
+
+@pytest.mark.usefixtures("untouched")
+async def test_a_batch_puts_nothing_into_another_tenant(tenant: Tenant, victim: Victim) -> None:
+    document = {
+        "external_id": victim.ids["external_id"],
+        "content": "Mine.",
+        "collection": victim.ids["name"],
+    }
+    body = {"documents": [document, {**document, "collection": "default"}], "upsert": True}
+
+    results = (await tenant.http.post("/api/documents/batch", json=body)).json()["results"]
+
+    assert [result["status"] for result in results] == ["rejected", "accepted"]
+    assert results[0]["error"]["status"] == 404
+    assert results[1]["document_id"] != victim.ids["document_id"]
+    await tenant.finished(UUID(results[1]["job_id"]))
+
+
+async def test_an_operator_sees_the_index_of_the_tenant_that_is_named_only(
+    attacker: Attacker, victim: Victim
+) -> None:
+    for method, path in (("GET", "/api/admin/index"), ("POST", "/api/admin/index/repair")):
+        for key in (attacker.own.key, victim.tenant.key):
+            headers = {"x-api-key": key}
+            assert not faults(await attacker.host.send(request(method, path, headers)), {403})
+        unnamed = await attacker.host.send(request(method, path, {"x-api-key": attacker.operator_key}))
+        assert not faults(unnamed, {422})
+        assert fields(unnamed) == {"X-Tenant"}
 
 
 async def test_a_search_finds_nothing_of_another_tenant(attacker: Attacker, victim: Victim) -> None:

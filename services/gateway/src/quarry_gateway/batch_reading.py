@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from quarry_common.contracts.jobs import Priority
-from quarry_common.errors import ErrorData, ValidationError
+from quarry_common.errors import ErrorData, MalformedError, ValidationError
 from quarry_gateway.forms import DocumentForm, wrong_entries, wrong_sense
 from quarry_gateway.validation import check, decode_json, first_error, refuse, wrong_text
 
@@ -30,8 +30,16 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     priority: Priority = Priority.BULK
 
 
+class _RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same, its documents still to be read."""
+
+    documents: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_DOCUMENTS)]
+    upsert: bool = False
+    priority: Priority = Priority.BULK
+
+
 class _LooseBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same, whatever its documents are."""
+    """The same for telling what is wrong with it."""
 
     documents: Annotated[list[Any], Meta(min_length=1, max_length=MAX_DOCUMENTS)]
     upsert: bool = False
@@ -57,60 +65,59 @@ async def read_batch(body: bytes) -> BatchRequest:
 
     Raises `MalformedError` and `ValidationError` for what is wrong with the whole, not with a document in it.
     """
-    batch = _well_typed(body)
-    if batch is not None:
-        forms = [_checked(form) for form in batch.documents]
-        # The order of members and what was left out make no other request of it.
-        asked = msgspec.json.encode(batch, order="deterministic")
-        return BatchRequest(forms, batch.upsert, batch.priority, hashlib.sha256(asked).digest())
-    loose = decode_json(body, _LooseBatch) if _NUL_ESCAPE not in body else _with_nul(body)
-    forms = []
+    batch = _raw(body)
+    forms: list[Form] = []
     examined = 0
-    for raw in loose.documents:
-        form = _read(raw, examine=examined < MAX_EXAMINED)
-        examined += isinstance(form, ErrorData)
+    for raw in batch.documents:
+        form = _read(bytes(raw), examine=examined < MAX_EXAMINED)
+        if isinstance(form, ErrorData):
+            examined += 1
+            await asyncio.sleep(0)  # what is wrong with many documents keeps nobody else waiting
         forms.append(form)
-        await asyncio.sleep(0)  # what is wrong with many documents keeps nobody else waiting
-    return BatchRequest(forms, loose.upsert, loose.priority, hashlib.sha256(body).digest())
+    # The order of members and what was left out make no other request of it.
+    asked = [
+        bytes(raw) if isinstance(form, ErrorData) else form
+        for form, raw in zip(forms, batch.documents, strict=True)
+    ]
+    whole = msgspec.json.encode((asked, batch.upsert, batch.priority), order="deterministic")
+    return BatchRequest(forms, batch.upsert, batch.priority, hashlib.sha256(whole).digest())
 
 
-def _well_typed(body: bytes) -> Batch | None:
-    """Return the batch when all its documents are of the right types, in one pass."""
-    if _NUL_ESCAPE in body:
-        return None
+def _raw(body: bytes) -> _RawBatch:
     try:
-        return msgspec.json.decode(body, type=Batch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
-        return None
+        return msgspec.json.decode(body, type=_RawBatch)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decode_json(body, _LooseBatch)
+        raise MalformedError("The body is not JSON.") from None
 
 
-def _with_nul(body: bytes) -> _LooseBatch:
-    """Return the batch in a body that may hold U+0000: in its documents it is for them to be refused."""
+def _read(raw: bytes, *, examine: bool) -> Form:
     try:
-        return msgspec.json.decode(body, type=_LooseBatch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
-        return decode_json(body, _LooseBatch)
-
-
-def _read(raw: object, *, examine: bool) -> Form:
+        if _NUL_ESCAPE not in raw:
+            return _checked(msgspec.json.decode(raw, type=DocumentForm))
+    except (msgspec.ValidationError, OverflowError):
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(f"The body is not JSON: {error}.") from None
     try:
-        if not examine or not isinstance(raw, Mapping):
-            return _converted(raw)
-        form = check(raw, DocumentForm, rules=wrong_entries)
+        return _checked(_told(msgspec.json.decode(raw), examine=examine))
     except ValidationError as error:
         return _shortened(error.data)
-    return _checked(form)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(f"The body is not JSON: {error}.") from None
 
 
-def _converted(raw: object) -> Form:
-    """Return the document, or the first thing that is wrong with it: one look, however large it is."""
+def _told(raw: object, *, examine: bool) -> DocumentForm:
+    """Return the document. Raises `ValidationError` with all that is wrong with it, or with the first."""
+    if examine and isinstance(raw, Mapping):
+        return check(raw, DocumentForm, rules=wrong_entries)
     try:
         form = msgspec.convert(raw, DocumentForm)
     except (msgspec.ValidationError, OverflowError):
         refuse([first_error(raw, DocumentForm)])
         raise
     refuse(list(wrong_text(msgspec.structs.asdict(form))))
-    return _checked(form)
+    return form
 
 
 def _checked(form: DocumentForm) -> Form:
