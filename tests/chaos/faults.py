@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+from tests.chaos.checks import Connection
 from tests.platform import Platform, until
 
 from quarry_local.ports import free_port
@@ -63,3 +64,13 @@ def frozen(process: psutil.Process) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGCONT)
+
+
+async def in_transaction(process: psutil.Process, database: Connection) -> bool:
+    """Tell whether a process, which stands still, has a transaction open."""
+    ports = [connection.laddr.port for connection in process.net_connections("tcp") if connection.laddr]
+    found = await database.fetchval(
+        "SELECT 1 FROM pg_stat_activity WHERE xact_start IS NOT NULL AND client_port = ANY($1::int[])",
+        ports,
+    )
+    return found is not None

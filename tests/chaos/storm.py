@@ -5,12 +5,12 @@ import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import httpx
 import msgspec
 import psutil
@@ -22,9 +22,10 @@ from quarry_common.contracts.documents import IndexReport
 
 BATCH = 100
 SENDERS = 4
+EXTRA = 200
+"""Documents sent at most until a certain indexer has work."""
 ACCEPT_SECONDS = 300.0
 TAKE_OVER_SECONDS = 55.0
-"""Less than the minute after which Postgres ends the transaction of a process that stands still."""
 FENCE_SECONDS = 60.0
 FENCED = re.compile(r"\d+ jobs are no longer this worker's")
 TRANSIENT = frozenset({429, 502, 503, 504})
@@ -73,6 +74,8 @@ class Storm:
     open_jobs: list[int] = field(default_factory=list)
     """Jobs of the import that were open when something was done, in turn."""
     revisions: dict[int, int] = field(default_factory=dict)
+    extra: Iterator[int] = field(default_factory=lambda: count(1000))
+    """Numbers of long documents that are sent besides."""
 
     @property
     def tenant(self) -> Tenant:
@@ -148,26 +151,16 @@ class Storm:
 
     async def freeze(self, process: psutil.Process, log: Path) -> None:
         """Let an indexer stand still until another has taken over from it, and wake it: it sees the fence."""
+        since = log.stat().st_size
         async with self.platform.database() as database:
-
-            async def held() -> list[asyncpg.Record]:
-                return list(await database.fetch(_HELD_BY, str(process.pid)))
-
             self.open_jobs.append(await self._open(database))
-            await until(held, 120, "the indexer works on jobs")
-            since = log.stat().st_size
-            with faults.frozen(process):
-                begun = time.monotonic()
-                tokens = {row["id"]: row["lease_token"] for row in await held()}
-
-                async def taken_over() -> bool:
-                    rows = await database.fetch(
-                        "SELECT id, lease_token FROM indexer.jobs WHERE id = ANY($1::uuid[])", list(tokens)
-                    )
-                    return any(row["lease_token"] != tokens[row["id"]] for row in rows)
-
-                await until(taken_over, TAKE_OVER_SECONDS, "another worker has taken over")
-                self.seconds["freeze, until taken over"].append(time.monotonic() - begun)
+            # Whichever indexer is quicker takes what there is: until it is this one, there is more.
+            for _ in range(EXTRA):
+                if await self._taken_over(process, database):
+                    break
+                await self.send([long(next(self.extra), 30)])
+            else:
+                raise AssertionError("there was no moment at which the indexer held jobs")
             begun = time.monotonic()
 
             async def fenced() -> bool:
@@ -178,6 +171,33 @@ class Storm:
 
             await until(fenced, FENCE_SECONDS, "the woken worker sees that jobs are no longer its own")
             self.seconds["thaw, until the fence is seen"].append(time.monotonic() - begun)
+
+    async def _taken_over(self, process: psutil.Process, database: checks.Connection) -> bool:
+        """Let an indexer that has jobs stand still until one is taken over; return whether it had any."""
+
+        async def held() -> dict[UUID, UUID]:
+            rows = await database.fetch(_HELD_BY, str(process.pid))
+            return {row["id"]: row["lease_token"] for row in rows}
+
+        if not await held():
+            return False
+        with faults.frozen(process):
+            begun = time.monotonic()
+            # In the middle of a transaction it would hold its rows until Postgres ends that, after a minute.
+            if await faults.in_transaction(process, database):
+                return False
+            tokens = await held()
+
+            async def taken_over() -> bool:
+                rows = await database.fetch(
+                    "SELECT id, lease_token FROM indexer.jobs WHERE id = ANY($1::uuid[])", list(tokens)
+                )
+                return any(row["lease_token"] != tokens[row["id"]] for row in rows)
+
+            if tokens:
+                await until(taken_over, TAKE_OVER_SECONDS, "another worker has taken over")
+                self.seconds["freeze, until taken over"].append(time.monotonic() - begun)
+        return bool(tokens)
 
     async def over(self, seconds: float) -> None:
         """Return when no job of the import is open."""
