@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import stat
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,7 +88,11 @@ class ParserProcess:
             stdout=asyncio.subprocess.PIPE,
             limit=_PIPE_BYTES,
             # Its start-up errors belong in the service's log; later it sends its own to nowhere.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "TMPDIR": str(_private_folder()),
+            },
         )
         child = cls(process, settings)
         try:
@@ -211,6 +217,19 @@ class ParserProcess:
             )
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return ParseCrashedError(f"The parser process ended with {how}.")
+
+
+def _private_folder() -> Path:
+    """The folder for what a child unpacks for itself, a library of code among it: none else may write there.
+
+    It is the same for all, so that nothing piles up when processes are killed. Raises `UnavailableError`.
+    """
+    folder = Path(tempfile.gettempdir()) / f"quarry-parsers-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UnavailableError(f"{folder} belongs to somebody else, or others may write to it.")
+    return folder
 
 
 def _resident_bytes(pid: int) -> int | None:
