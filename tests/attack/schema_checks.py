@@ -21,8 +21,17 @@ UNSAYABLE = (
     "expires_at",
     "tags",
     "allowed_principals",
+    "created_",
+    "job_ids",
+    "document_ids",
+    "all",
+    "filter",
+    "Idempotency-Key",
+    "If-None-Match",
+    "If-Match",
+    "query",
 )
-"""Fields with rules that no schema tells: of other fields, of other answers, of the time, of who asks."""
+"""Fields with rules that no schema tells: of other fields, of other requests, of the time, of who asks."""
 NO_INTEGER = "must be an integer, not a number"
 
 

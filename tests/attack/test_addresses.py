@@ -3,13 +3,13 @@
 import base64
 import json
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 from tests.attack.addresses import NOT_ALLOWED, PATHS
-from tests.attack.conftest import Attacker, Victim
+from tests.attack.conftest import Attacker, Victim, damaged
 from tests.attack.judge import faults, fields
 from tests.attack.routes import DESCRIPTION, ROUTES, Json, Route, fits
-from tests.platform import Platform
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FOO", "get", "A" * 5000)
 TEXTS = (
@@ -96,16 +96,28 @@ FORGED = (
 )  # fmt: skip
 
 
+LONG = "\n\n".join(f"# Heron {i}\n\n" + "A heron stands by the pond and waits. " * 40 for i in range(4))
+"""More than one chunk."""
+
+
 @pytest.fixture(scope="session")
-async def cursors(attacker: Attacker) -> dict[str, str]:
+async def own_ids(attacker: Attacker) -> dict[str, str]:
+    """Return ids of the attacker's own, for lists that belong to one thing."""
+    job = await attacker.own.put("herons", LONG, doc_type="markdown")
+    return {"document_id": str(job.document_id), "job_id": str(job.id)}
+
+
+@pytest.fixture(scope="session")
+async def cursors(attacker: Attacker, own_ids: dict[str, str]) -> dict[str, str]:
     """Return a good cursor of every list, by route."""
     for i in range(2):
         await attacker.own.put(f"heron-{i}", f"Heron number {i}.")
         await attacker.own.client.create_collection(f"herons-{i}")
         await attacker.own.client.create_key(f"heron-{i}", scopes=["search"])
+        await damaged(attacker.own, f"heron-{i}")
     found = {}
     for route in LISTS:
-        answer = await attacker.send(route.method, route.target(None, limit="1"), route=route)
+        answer = await attacker.send(route.method, route.target(own_ids, limit="1"), route=route)
         found[str(route)] = answer.json["next_cursor"]
         assert found[str(route)], route
     return found
@@ -113,14 +125,14 @@ async def cursors(attacker: Attacker) -> dict[str, str]:
 
 @pytest.mark.parametrize("route", LISTS, ids=str)
 async def test_a_list_refuses_cursors_that_it_did_not_make(
-    route: Route, attacker: Attacker, cursors: dict[str, str]
+    route: Route, attacker: Attacker, cursors: dict[str, str], own_ids: dict[str, str]
 ) -> None:
     own = cursors[str(route)]
     others = [cursor for of, cursor in cursors.items() if of != str(route)]
     tampered = [own[:-1], own[1:], own + own, own.swapcase()]
     wrong = {}
     for cursor in (*FORGED, *others, *tampered):
-        answer = await attacker.send(route.method, route.target(None, cursor=cursor), route=route)
+        answer = await attacker.send(route.method, route.target(own_ids, cursor=cursor), route=route)
         found = faults(answer, {422})
         if found or fields(answer) != {"cursor"}:
             wrong[cursor[:40]] = found or str(fields(answer))
@@ -128,19 +140,77 @@ async def test_a_list_refuses_cursors_that_it_did_not_make(
     assert not wrong
 
 
+async def test_a_cursor_of_a_sorted_list_belongs_to_its_order(
+    attacker: Attacker, cursors: dict[str, str]
+) -> None:
+    sorts = ["created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"]
+    made = {}
+    for sort in sorts:
+        answer = await attacker.send("GET", f"/api/documents?limit=1&sort={sort}")
+        made[sort] = answer.json["next_cursor"]
+        assert made[sort], sort
+    for sort in sorts:
+        for other in sorts:
+            if sort.lstrip("-") != other.lstrip("-"):
+                target = f"/api/documents?sort={sort}&cursor={made[other]}"
+                answer = await attacker.send("GET", target)
+                assert not faults(answer, {422}), (sort, other)
+                assert fields(answer) == {"cursor"}
+
+
 @pytest.mark.parametrize("route", [route for route in LISTS if route.scope != "platform"], ids=str)
 async def test_another_tenants_cursor_shows_nothing_of_it(
-    route: Route, attacker: Attacker, victim: Victim, platform: Platform
+    route: Route, attacker: Attacker, victim: Victim, own_ids: dict[str, str]
 ) -> None:
-    await victim.tenant.put("second", f"Another {victim.secret}.", collection=victim.secret)
-    theirs = await victim.tenant.http.get(route.target(None, limit="1"))
+    await victim.tenant.put("second", f"{victim.secret} {LONG}", collection=victim.secret)
+    await damaged(victim.tenant, f"another {victim.secret}")
+    documents = (await victim.tenant.http.get("/api/documents?limit=1&status=searchable")).json()["documents"]
+    named = {"document_id": documents[0]["id"]}
+    theirs = await victim.tenant.http.get(route.target(named, limit="1"))
     cursor = theirs.json()["next_cursor"]
+    assert cursor
 
-    answer = await attacker.send(route.method, route.target(None, cursor=cursor), route=route)
+    answer = await attacker.send(route.method, route.target(own_ids, cursor=cursor), route=route)
 
     assert answer.status in {200, 422}
     assert victim.secret not in answer.body.decode()
     assert not any(value in answer.body.decode() for value in victim.ids.values())
+
+
+FILTERS = (
+    "{", "[]", "null", "1", '"a"', '{"nobody_knows":1}', '{"tenant_id":"a"}', '{"or":[]}',
+    '{"doc_type":null}',
+    '{"doc_type":"a\\u0000b"}', '{"metadata":{"a":{"$where":"1"}}}', '{"document_id":"1"}', "{'a':1}",
+    '{"created_at":{"gte":"yesterday"}}', '{"not":' * 500 + "{}" + "}" * 500, '{"metadata":{"a":1e400}}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FILTERS)
+async def test_no_list_accepts_a_filter(text: str, attacker: Attacker) -> None:
+    answer = await attacker.send("GET", f"/api/documents?{urlencode({'filter': text})}")
+
+    assert not faults(answer, {422})
+    assert {field.split(".")[0] for field in fields(answer)} == {"filter"}
+
+
+CONDITIONS = (
+    "7", '"7', "7,8", "", '"7" "8"', "*, *", "null", "\u00fc", '"\u00fc"', '"7"' + ', "7"' * 200, "a" * 8000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", CONDITIONS)
+async def test_no_change_is_made_under_a_condition_that_is_none(value: str, attacker: Attacker) -> None:
+    wrong = {}
+    for route in ROUTES:
+        if any(each["name"] == "If-Match" for each in route.parameters):
+            body = json.dumps(route.example).encode() if route.body else b""
+            headers = {"if-match": value.encode(), **({"content-type": "application/json"} if body else {})}
+            answer = await attacker.send(route.method, route.target(), body, headers, route=route)
+            found = faults(answer, {422})
+            if found or fields(answer) != {"If-Match"}:
+                wrong[str(route)] = found or str(fields(answer))
+
+    assert not wrong
 
 
 SEARCHES: dict[str, Json] = {

@@ -10,6 +10,7 @@ from tests.attack.conftest import Attacker
 from tests.platform import Platform
 
 ROOT = Path(__file__).parents[2]
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 SEED = "20260131"
 SHORT_SECONDS = 110
 FULL_SECONDS = 1800
@@ -19,7 +20,8 @@ def run(platform: Platform, attacker: Attacker, folder: Path, *options: str, sec
     """Run schemathesis against the platform; what it finds fails the test."""
     # Its own check of acceptance knows nothing of rules between fields; schema_checks has one that does.
     command = (
-        sys.executable, "-m", "schemathesis.cli", "run", f"{platform.url}/openapi.json",
+        sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG),
+        "run", f"{platform.url}/openapi.json",
         "--header", f"X-API-Key: {attacker.operator_key}", "--header", f"X-Tenant: {attacker.own.slug}",
         "--exclude-checks", "positive_data_acceptance", "--seed", SEED, "--generation-database", "none",
         "--request-timeout", "30", "--workers", "1", "--no-color", *options,

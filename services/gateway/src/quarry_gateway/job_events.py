@@ -39,7 +39,7 @@ _HEADERS = [
 LAST_EVENT_ID: Final = Header(
     "Last-Event-ID",
     "The id of the last event that came; the present state is told only if it is another.",
-    {"type": "string", "pattern": "^[0-9]{1,18}$"},
+    {"type": "string", "examples": ["7"]},
 )
 
 

@@ -58,6 +58,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Those of an answer that is no error."""
     reply_example: str | None = None
     """Of an answer that is not JSON."""
+    reply_schema: dict[str, object] | None = None
+    """Of an answer that is not JSON, such as one event of a stream; None for a text."""
     reads_only: bool = False
     """Whether it changes nothing although it is a POST: then it needs no idempotency key."""
     hidden: bool = False

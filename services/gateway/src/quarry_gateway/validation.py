@@ -5,6 +5,7 @@ Good input takes one pass of msgspec. Only what that refuses is taken apart and 
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import chain, islice
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -190,7 +191,8 @@ def _wrong_value(value: object, kind: Any, path: str, *, strict: bool) -> Iterat
     if isinstance(value, Mapping) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         yield from _wrong_members(value, bare, path, strict=strict)
         return
-    text, where = _complaint(value, kind, strict=strict)
+    # A number would be read as seconds since 1970, which no text here means.
+    text, where = _complaint(value, kind, strict=strict or bare is datetime)
     if not text:
         return
     if isinstance(value, list) and get_origin(bare) is list and len(value) <= MAX_LOOKED_AT:

@@ -104,6 +104,13 @@ def test_a_query_string_is_text_read_as_types() -> None:
     assert paint == Paint(Colour.BLUE, 3, glossy=True)
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e9", "2026-01-31", "", "null"])
+def test_a_time_in_a_query_is_no_number(text: str) -> None:
+    assert errors_of({"colour": "red", "made": text}, texts=True) == {
+        "made": "must be a time in ISO 8601 with a zone, such as 2026-01-31T12:00:00Z"
+    }
+
+
 @pytest.mark.parametrize("query", [b"a=%ff", b"a=%ed%a0%80", b"&".join(b"a%d=1" % i for i in range(51))])
 def test_a_query_string_that_cannot_be_read_is_malformed(query: bytes) -> None:
     with pytest.raises(MalformedError):

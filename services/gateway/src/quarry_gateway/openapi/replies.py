@@ -59,7 +59,7 @@ def _content(operation: Operation, kind: object, schemas: Json) -> Json:
         return {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}}
     if operation.reply_example is None:
         return {"schema": {}}
-    return {"schema": {"type": "string"}, "example": operation.reply_example}
+    return {"schema": operation.reply_schema or {"type": "string"}, "example": operation.reply_example}
 
 
 def _header(header: Header) -> Json:

@@ -46,6 +46,21 @@ data: {"state":"succeeded"}
 """
 
 
+EVENT_SCHEMA: dict[str, object] = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["job", "end", "error"]},
+        "id": {"type": "string", "description": "The revision of the job."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "A `Job`; of `end` its last state; of `error` a `Problem`.",
+        },
+        "retry": {"type": "integer"},
+    },
+}
+
+
 class JobsQuery(PageQuery, frozen=True):
     """Which jobs to list."""
 
@@ -110,6 +125,7 @@ async def get_job(request: Call, job_id: FromPath[str]) -> Response[bytes]:
             ),
             replies={200: MEDIA_TYPE},
             reply_example=EVENTS_EXAMPLE,
+            reply_schema=EVENT_SCHEMA,
             errors=(404,),
             request_headers=(LAST_EVENT_ID,),
         )
