@@ -10,23 +10,31 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from benchmarks import ingest, search
+from benchmarks import acceptance, control, fairness, ingest, latency, search, upload
+from benchmarks.figures import Figures
 from benchmarks.report import Report, show, this_machine
 from benchmarks.sink import receiving
 from tests.platform import Platform, complaints, running_platform
 
 from quarry_common.errors import QuarryError
 
-PARTS = ("ingest", "search")
-LIMIT_SECONDS = 600
+PARTS = ("ingest", "acceptance", "latency", "fairness", "control", "memory", "search")
+LIMIT_SECONDS = 3600
+"""Embedding twelve thousand chunks, half of them for comparison, takes most of it on two busy cores."""
+Tell = Callable[[str], None]
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="ingest, search; both by default")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--output", type=Path, default=Path("var/bench.json"), help="where the JSON goes")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default 3)")
-    parser.add_argument("--ingest-chunks", type=int, default=60, help="chunks of a round (default 60)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of ingest and search (default 3)")
+    parser.add_argument("--ingest-chunks", type=int, default=300, help="chunks of a round (default 300)")
+    parser.add_argument(
+        "--accepted", type=int, default=400, help="documents to accept, each way (default 400)"
+    )
+    parser.add_argument("--latency-documents", type=int, default=20, help="default 20")
+    parser.add_argument("--fairness-documents", type=int, default=1000, help="the import's (default 1000)")
     parser.add_argument("--search-chunks", type=int, default=10_000, help="size of the index (default 10000)")
     parser.add_argument("--search-seconds", type=int, default=5, help="seconds of a round (default 5)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="default 1 8")
@@ -37,9 +45,13 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 
 
 async def measure(
-    platform: Platform, parts: Sequence[str], options: argparse.Namespace, tell: Callable[[str], None]
-) -> tuple[ingest.Ingest | None, search.Search | None]:
+    platform: Platform, parts: Sequence[str], options: argparse.Namespace, tell: Tell
+) -> tuple[ingest.Ingest | None, search.Search | None, list[Figures]]:
     ingested = searched = None
+    figures = []
+    # First what needs a platform with nothing else to do.
+    if "latency" in parts:
+        figures.append(await latency.measure(platform, options.latency_documents, tell))
     if "ingest" in parts:
         ingested = await ingest.measure(platform, options.rounds, options.ingest_chunks, tell)
     if "search" in parts:
@@ -51,7 +63,22 @@ async def measure(
             clients=options.clients,
             tell=tell,
         )
-    return ingested, searched
+    if "memory" in parts:
+        figures.append(await upload.measure(platform, tell))
+    if "acceptance" in parts:
+        figures.append(await acceptance.measure(platform, options.accepted, tell))
+    if "control" in parts:
+        figures.append(await control.measure(platform, tell))
+    if "fairness" in parts:
+        figures.append(await fairness.measure(platform, options.fairness_documents, fair=True, tell=tell))
+    return ingested, searched, figures
+
+
+def unfair(settings: dict[str, str], options: argparse.Namespace, tell: Tell) -> Figures:
+    """Measure fairness once more, on a platform that is not fair."""
+    tell("starting a platform that is not fair")
+    with running_platform({**settings, "INDEXER_FAIRNESS": "false"}) as platform:
+        return asyncio.run(fairness.measure(platform, options.fairness_documents, fair=False, tell=tell))
 
 
 def main() -> int:
@@ -78,15 +105,17 @@ def main() -> int:
         with running_platform(settings) as platform:
             tell(f"the platform runs; load average {os.getloadavg()[0]:.1f}")
             try:
-                ingested, searched = asyncio.run(measure(platform, parts, options, tell))
+                ingested, searched, figures = asyncio.run(measure(platform, parts, options, tell))
             except Exception:
                 print(complaints(platform.layout), file=sys.stderr)
                 raise
             machine = this_machine(load_before)
             tell("stopping the platform")
+        if "fairness" in parts:
+            figures.append(unfair(settings, options, tell))
         exported = sink.spans
     shown = {name: value for name, value in settings.items() if name != "OTLP_ENDPOINT"}
-    report = Report(machine, time.monotonic() - started, shown, exported, ingested, searched)
+    report = Report(machine, time.monotonic() - started, shown, exported, ingested, searched, figures)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     show(report)

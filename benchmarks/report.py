@@ -4,6 +4,7 @@ import os
 import platform as machine
 
 import msgspec
+from benchmarks.figures import Figures
 from benchmarks.ingest import Ingest
 from benchmarks.search import GENERATOR, Search
 from rich.console import Console
@@ -29,6 +30,7 @@ class Report(msgspec.Struct, frozen=True):
     spans_exported: int
     ingest: Ingest | None = None
     search: Search | None = None
+    parts: list[Figures] = []
 
 
 def this_machine(load_before: float) -> Machine:
@@ -56,6 +58,8 @@ def show(report: Report) -> None:
         columns = {f"{each.clients} clients": each.cpu_ms_per_request for each in report.search.by_clients}
         console.print(_cpu("CPU milliseconds per search by process", columns))
         console.print(f"Embedding one query by itself: {report.search.bare_query_cpu_ms:.2f} ms CPU.")
+    for each in report.parts:
+        console.print(_figures(each))
     at = report.machine
     console.print(
         f"{at.cores} cores, load average {at.load_average_before:.1f} before and "
@@ -68,7 +72,7 @@ def _ingest(found: Ingest) -> Table:
     table = Table(
         title=f"Ingest, chunks/s (bare embedder: batch {found.bare_batch_size}, {found.bare_threads} threads)"
     )
-    for column in ("", "platform", "bare embedder", "ratio"):
+    for column in ("", "platform", "bare embedder", "ratio", "target"):
         table.add_column(column, justify="left" if not column else "right")
     for each in found.kinds:
         table.add_row(
@@ -76,7 +80,18 @@ def _ingest(found: Ingest) -> Table:
             f"{each.platform_chunks_per_second:.1f}",
             f"{each.bare_chunks_per_second:.1f}",
             f"{each.ratio:.2f}",
+            f"at least {each.target:.2f}",
         )
+    return table
+
+
+def _figures(found: Figures) -> Table:
+    table = Table(title=f"{found.title}; load average {found.load_average:.1f}")
+    table.add_column("")
+    for column in ("seen", "target"):
+        table.add_column(column, justify="right")
+    for each in found.figures:
+        table.add_row(each.what, f"{each.value:.4g} {each.unit}".strip(), each.wanted)
     return table
 
 
