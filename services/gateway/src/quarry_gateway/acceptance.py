@@ -21,7 +21,7 @@ from quarry_common.contracts.documents import (
     DocumentFields,
 )
 from quarry_common.contracts.jobs import GET_JOB, Job, JobRef, Priority
-from quarry_common.errors import DeadlineExceededError, FieldError, QuarryError, RemoteError, UnavailableError
+from quarry_common.errors import DeadlineExceededError, FieldError, QuarryError, RemoteError
 from quarry_gateway.bodies import JSON, MIB, MULTIPART, Body, content_type, read_json
 from quarry_gateway.domain import job_of
 from quarry_gateway.forms import DocumentForm, declared_type, fields_of, wrong_entries, wrong_sense
@@ -87,7 +87,8 @@ def surely_refused(error: QuarryError) -> bool:
     """Whether nothing was accepted, given that the indexer was asked and this came of it."""
     if isinstance(error, RemoteError):
         return error.data.status < 500
-    return isinstance(error, UnavailableError) and not isinstance(error, DeadlineExceededError)
+    # What did not even leave, or found nobody who would take it.
+    return not isinstance(error, DeadlineExceededError)
 
 
 async def _receive(request: Call, gateway: Gateway, path: str) -> Received:

@@ -21,7 +21,7 @@ from quarry_common.contracts.documents import (
     BatchResult,
     BlobRef,
 )
-from quarry_common.errors import ErrorData, QuarryError
+from quarry_common.errors import ErrorData, PayloadTooLargeError, QuarryError
 from quarry_gateway.acceptance import delete_blobs, store_content, surely_refused
 from quarry_gateway.batch_reading import BatchRequest, Form
 from quarry_gateway.forms import DocumentForm, fields_of
@@ -88,7 +88,11 @@ async def take_in_batch(
                 taking = asyncio.create_task(_take_part(gateway, tenant_id, batch, part, key))
                 found = await asyncio.shield(taking)
             except QuarryError as error:
-                if number == 0:
+                if error.data.code == PayloadTooLargeError.code:
+                    # A part is as large as that only when a single document is.
+                    results |= {index: _rejected(index, error.data) for index in part}
+                    continue
+                if not number:
                     raise
                 failure = error.data
             else:

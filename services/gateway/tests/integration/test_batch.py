@@ -11,6 +11,7 @@ from quarry_common.errors import (
     ConflictError,
     DeadlineExceededError,
     IdempotencyKeyReusedError,
+    PayloadTooLargeError,
     UnavailableError,
 )
 
@@ -224,6 +225,18 @@ async def test_a_part_that_fails_after_others_rejects_what_is_left_and_leaves_no
     assert len(backend.batches) == 2
     # Whether an indexer that failed inside has accepted the part is not known: the sweep looks at those.
     assert len(stored()) == len(before) + 200
+
+
+async def test_a_document_too_large_for_a_message_is_rejected_alone(client, backend, stored) -> None:
+    before = stored()
+    backend.refuse_batch = {0: PayloadTooLargeError("The request is too large for a message.")}
+    large = {"title": "x", "content": "y", "metadata": {f"n{i}": "z" * 9_000 for i in range(60)}}
+
+    answer = await send(client, {"documents": [large, {"title": "small"}]})
+
+    assert statuses(answer) == ["rejected", "accepted"]
+    assert answer.json()["results"][0]["error"]["code"] == "payload_too_large"
+    assert stored() == before
 
 
 async def test_when_it_is_unknown_whether_a_part_was_accepted_its_blobs_stay(client, backend, stored) -> None:
