@@ -8,6 +8,8 @@ import click
 import uvloop
 
 from quarry_common.errors import QuarryError
+from quarry_common.settings import load
+from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
 from quarry_local.vector_engine.server import Listen, serve
 
 
@@ -33,7 +35,8 @@ def main(path: Path, host: str, port: int, max_body_mb: int, log_level: str) -> 
     """Serve a folder of vectors behind the part of Qdrant's REST API that Quarry uses."""
     logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        uvloop.run(serve(path, Listen(host, port, max_body_mb * 1024 * 1024)))
+        settings = load(OptimiserSettings)
+        uvloop.run(serve(path, Listen(host, port, max_body_mb * 1024 * 1024), settings))
     except QuarryError as error:
         click.echo(f"vector engine: {error.data.detail}", err=True)
         sys.exit(1)

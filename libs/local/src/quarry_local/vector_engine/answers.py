@@ -51,7 +51,7 @@ def collection_info(collection: Collection) -> dict[str, object]:
     hnsw = settings.hnsw_config or HnswConfig()
     optimizers = settings.optimizers_config or OptimizersConfig()
     return {
-        "status": "green",
+        "status": "yellow" if collection.record.running else "green",
         "optimizer_status": "ok",
         "points_count": info.points_count,
         "indexed_vectors_count": info.indexed_vectors_count,

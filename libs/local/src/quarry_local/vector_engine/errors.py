@@ -84,3 +84,16 @@ class StartError(VectorEngineError):
     code = "vector_engine_start"
     title = "The vector engine cannot start"
     advice = "Stop the other process, or choose another folder or port."
+
+
+class RunGivenUpError(VectorEngineError):
+    """An optimisation was given up; the collection is as it was. `reason` is one word, for the metrics."""
+
+    code = "vector_engine_run_given_up"
+    status = 503
+    title = "The optimisation was given up"
+    advice = "It is tried again later."
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason

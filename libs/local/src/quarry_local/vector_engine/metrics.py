@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from quarry_local.vector_engine.store import Store
 
@@ -27,12 +27,53 @@ class _CollectionSizes:
         yield segments
 
 
+class _Optimisations:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        runs = CounterMetricFamily(
+            "vector_engine_optimisations",
+            "Optimisations that ended, by how they ended.",
+            labels=["collection", "result"],
+        )
+        seconds = CounterMetricFamily(
+            "vector_engine_optimisation_seconds", "Time that they took.", labels=["collection"]
+        )
+        journal = GaugeMetricFamily(
+            "vector_engine_optimisation_journal_operations",
+            "Operations that wait to be replayed on the copy.",
+            labels=["collection"],
+        )
+        last = GaugeMetricFamily(
+            "vector_engine_optimisation_last_done",
+            "Whether the last optimisation was not given up.",
+            labels=["collection"],
+        )
+        stall = GaugeMetricFamily(
+            "vector_engine_optimisation_last_stall_seconds",
+            "How long the last one's swap stopped the process at a time.",
+            labels=["collection"],
+        )
+        for name, collection in self._store.collections.items():
+            record = collection.record
+            for result, count in record.results.items():
+                runs.add_metric([name, result], count)
+            seconds.add_metric([name], record.seconds)
+            journal.add_metric([name], len(collection.journal or ()))
+            if record.last is not None:
+                last.add_metric([name], record.last.result == "done")
+                stall.add_metric([name], max(record.last.open_seconds, record.last.close_seconds))
+        yield from (runs, seconds, journal, last, stall)
+
+
 class Metrics:
     """The process's metrics; one registry per instance."""
 
     def __init__(self, store: Store) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_CollectionSizes(store))
+        self._registry.register(_Optimisations(store))
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "vector_engine_requests_total",

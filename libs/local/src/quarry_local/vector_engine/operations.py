@@ -13,7 +13,7 @@ from quarry_local.vector_engine.errors import NotFoundError, WrongInputError
 from quarry_local.vector_engine.filters import edge_filter, point_id
 from quarry_local.vector_engine.schemas import edge_index, merged, merged_optimizers
 from quarry_local.vector_engine.store import Store
-from quarry_local.vector_engine.updates import Step, plan
+from quarry_local.vector_engine.updates import Change, Step, plan
 from quarry_local.vector_engine.wire.base import Wire
 from quarry_local.vector_engine.wire.collections import CreateCollection, CreateIndex, UpdateCollection
 from quarry_local.vector_engine.wire.points import Batch
@@ -40,6 +40,7 @@ class Target(msgspec.Struct, frozen=True):
     collection: str
     item: str = ""
     wait: bool = True
+    body_bytes: int = 0
 
 
 async def list_collections(target: Target) -> object:
@@ -67,6 +68,7 @@ async def update_collection(target: Target, body: UpdateCollection) -> object:
     """Change the collection's settings."""
     collection = target.store.get(target.collection)
     async with collection.writing():
+        await collection.record.stop()
         old = collection.manifest.settings
         metadata = {**(old.metadata or {}), **(body.metadata or {})}
         collection.reconfigure(
@@ -85,15 +87,26 @@ async def delete_collection(target: Target) -> object:
     return await target.store.delete(target.collection)
 
 
+async def optimize(target: Target) -> object:
+    """Run the optimiser on the collection now, or join the run there is, and say how it ended.
+
+    With `wait=false` the answer is null and the run goes on.
+    """
+    collection = target.store.get(target.collection)
+    run = target.store.optimiser.start(collection)
+    return await target.store.optimiser.ended(run) if target.wait else None
+
+
 async def create_index(target: Target, body: CreateIndex) -> object:
     """Create a payload index."""
     schema = edge_index(body.field_schema)
-    return await _updated(target, [call(edge.UpdateOperation.create_field_index, body.field_name, schema)])
+    operation = call(edge.UpdateOperation.create_field_index, body.field_name, schema)
+    return await _updated(target, [Change(operation)])
 
 
 async def delete_index(target: Target) -> object:
     """Delete a payload index."""
-    return await _updated(target, [call(edge.UpdateOperation.delete_field_index, target.item)])
+    return await _updated(target, [Change(call(edge.UpdateOperation.delete_field_index, target.item))])
 
 
 async def update_points(target: Target, kind: str, body: Wire) -> object:
@@ -111,7 +124,7 @@ async def batch_update(target: Target, body: Batch) -> object:
 
 
 async def _updated(target: Target, steps: list[Step]) -> object:
-    number = await target.store.get(target.collection).apply(steps)
+    number = await target.store.get(target.collection).apply(steps, target.body_bytes)
     return {"operation_id": number, "status": "completed" if target.wait else "acknowledged"}
 
 

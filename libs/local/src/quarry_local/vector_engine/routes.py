@@ -41,6 +41,7 @@ COLLECTION: dict[tuple[str, str], Route] = {
     ("PATCH", ""): _route("update_collection", operations.update_collection, collections.UpdateCollection),
     ("DELETE", ""): _route("delete_collection", operations.delete_collection),
     ("GET", "exists"): _route("collection_exists", operations.collection_exists),
+    ("POST", "optimize"): _route("optimize", operations.optimize),
     ("PUT", "index"): _route("create_index", operations.create_index, collections.CreateIndex),
     ("PUT", "points"): _update("upsert", points.Upsert),
     ("POST", "points"): _route("retrieve", operations.retrieve, queries.Retrieve),
@@ -97,11 +98,12 @@ def bound(route: Route, target: Target, body: bytes) -> Callable[[], Awaitable[o
     if route.body is None:
         return partial(route.answer, target)
     try:
-        return partial(route.answer, target, route.body.decode(body))
+        decoded = route.body.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"JSON body: {error}") from None
     except RecursionError:
         raise FormatError("JSON body: nested too deeply") from None
+    return partial(route.answer, msgspec.structs.replace(target, body_bytes=len(body)), decoded)
 
 
 def _wait(query_string: str) -> bool:

@@ -108,6 +108,22 @@ def edge_config(source: CreateCollection) -> edge.EdgeConfig:
     )
 
 
+def single_threaded_config(source: CreateCollection) -> edge.EdgeConfig:
+    """Return the same configuration for a process that may build graphs with one thread only."""
+    one = HnswConfig(max_indexing_threads=1)
+    vectors = {
+        name: msgspec.structs.replace(params, hnsw_config=merged(params.hnsw_config, one))
+        if params.hnsw_config
+        else params
+        for name, params in _dense(source).items()
+    }
+    return edge_config(
+        msgspec.structs.replace(
+            source, vectors=msgspec.to_builtins(vectors), hnsw_config=merged(source.hnsw_config, one)
+        )
+    )
+
+
 def merged(old: HnswConfig | None, new: HnswConfig | None) -> HnswConfig | None:
     """Return `old` with what `new` sets."""
     if old is None or new is None:

@@ -12,6 +12,7 @@ from granian.server.embed import Server
 
 from quarry_local.vector_engine.application import Application
 from quarry_local.vector_engine.errors import StartError
+from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
 from quarry_local.vector_engine.store import Store, owned
 
 DRAIN_SECONDS = 8.0
@@ -30,7 +31,7 @@ class Listen(msgspec.Struct, frozen=True):
     max_body_bytes: int
 
 
-async def serve(root: Path, listen: Listen) -> None:
+async def serve(root: Path, listen: Listen, settings: OptimiserSettings) -> None:
     """Serve the collections under `root` until SIGTERM or SIGINT.
 
     Raises `StartError` when the folder or the port is taken.
@@ -41,7 +42,7 @@ async def serve(root: Path, listen: Listen) -> None:
         loop.add_signal_handler(number, stop.set)
     with owned(root):
         _check_port(listen)
-        store = Store(root)
+        store = Store(root, settings)
         store.open()
         try:
             await _run(store, listen, stop)
@@ -65,14 +66,17 @@ async def _run(store: Store, listen: Listen, stop: asyncio.Event) -> None:
     )
     serving = asyncio.create_task(server.serve())
     flushing = asyncio.create_task(_flush_regularly(store))
+    optimising = asyncio.create_task(store.optimiser.watch())
     stopping = asyncio.create_task(stop.wait())
     log.info("serving %d collections on %s:%d", len(store.collections), listen.host, listen.port)
-    await asyncio.wait({serving, flushing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, flushing, optimising, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     flushing.cancel()
+    optimising.cancel()
+    await store.optimiser.stop()
     if not await application.drain(DRAIN_SECONDS):
         log.warning("some requests were not answered within %.0f s", DRAIN_SECONDS)
-    failed = [task for task in (serving, flushing) if task.done() and not task.cancelled()]
+    failed = [task for task in (serving, flushing, optimising) if task.done() and not task.cancelled()]
     server.stop()
     await asyncio.wait({serving}, timeout=STOP_SECONDS)
     for task in failed:

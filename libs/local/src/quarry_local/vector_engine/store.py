@@ -22,6 +22,8 @@ from quarry_local.vector_engine.errors import (
     StartError,
     WrongInputError,
 )
+from quarry_local.vector_engine.optimisation.optimiser import Optimiser
+from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
 from quarry_local.vector_engine.wire.collections import CreateCollection
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
@@ -34,10 +36,11 @@ log = logging.getLogger(__name__)
 class Store:
     """The open collections of one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, settings: OptimiserSettings) -> None:
         self.root = root
         self.folder = root / "collections"
         self.collections: dict[str, Collection] = {}
+        self.optimiser = Optimiser(self.collections, settings)
 
     def open(self) -> None:
         """Open every collection and sweep what an earlier process left half-made."""
@@ -85,6 +88,7 @@ class Store:
         if collection is None:
             return False
         async with collection.writing():
+            await collection.record.stop()
             del self.collections[name]
             grave = self.folder / f"{UNFINISHED}{uuid4()}"
             collection.folder.rename(grave)

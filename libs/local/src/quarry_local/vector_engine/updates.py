@@ -40,15 +40,26 @@ UPDATE_MODES = {
 }
 
 
+class Change(msgspec.Struct, frozen=True):
+    """One engine operation, and how many points it changes (deleted ones among them) and deletes at most."""
+
+    operation: edge.UpdateOperation
+    points: int = 0
+    deleted: int = 0
+
+
 class ByFilter(msgspec.Struct, frozen=True):
-    """An operation on the points that match a filter when it is applied, whole or by their ids."""
+    """An operation on the points that match a filter when it is applied.
+
+    `whole` takes their number, `by_ids` a piece of them.
+    """
 
     filter: edge.Filter
-    whole: edge.UpdateOperation
-    by_ids: Callable[[list[edge.PointId]], edge.UpdateOperation]
+    whole: Callable[[int], Change]
+    by_ids: Callable[[list[edge.PointId]], Change]
 
 
-Step: TypeAlias = edge.UpdateOperation | ByFilter
+Step: TypeAlias = Change | ByFilter
 
 
 def plan(body: Wire, kind: str, schema: VectorSchema) -> list[Step]:
@@ -75,7 +86,10 @@ def _upsert(source: Upsert, schema: VectorSchema) -> list[Step]:
     condition = edge_filter(source.update_filter)
     mode = UPDATE_MODES[source.update_mode] if source.update_mode else None
     built = [call(edge.Point, point_id(item.id), schema.stored(item.vector), item.payload) for item in points]
-    return [edge.UpdateOperation.upsert_points(piece, condition, mode) for piece in _pieces(built)]
+    return [
+        Change(edge.UpdateOperation.upsert_points(piece, condition, mode), len(piece))
+        for piece in _pieces(built)
+    ]
 
 
 def _rows(source: PointBatch | None) -> list[Point]:
@@ -110,6 +124,7 @@ def _delete(source: Selector, _schema: VectorSchema) -> list[Step]:
         source.filter,
         edge.UpdateOperation.delete_points,
         edge.UpdateOperation.delete_points_by_filter,
+        deletes=True,
     )
 
 
@@ -154,7 +169,9 @@ def _delete_payload(source: DeletePayload, _schema: VectorSchema) -> list[Step]:
 def _update_vectors(source: UpdateVectors, schema: VectorSchema) -> list[Step]:
     condition = edge_filter(source.update_filter)
     built = [_point_vectors(item, schema) for item in source.points]
-    return [edge.UpdateOperation.update_vectors(piece, condition) for piece in _pieces(built)]
+    return [
+        Change(edge.UpdateOperation.update_vectors(piece, condition), len(piece)) for piece in _pieces(built)
+    ]
 
 
 def _point_vectors(source: PointVectors, schema: VectorSchema) -> edge.PointVectors:
@@ -178,14 +195,24 @@ def _select(
     source: Filter | None,
     by_ids: Callable[[list[edge.PointId]], edge.UpdateOperation],
     by_filter: Callable[[edge.Filter], edge.UpdateOperation],
+    *,
+    deletes: bool = False,
 ) -> list[Step]:
     if (points is None) == (source is None):
         raise WrongInputError("exactly one of `points` and `filter` must say which points are meant")
+
+    def change(operation: edge.UpdateOperation, count: int) -> Change:
+        return Change(operation, count, count if deletes else 0)
+
+    def change_ids(piece: list[edge.PointId]) -> Change:
+        return change(call(by_ids, piece), len(piece))
+
     found = edge_filter(source)
     if found is not None:
-        return [ByFilter(found, call(by_filter, found), by_ids)]
+        whole = call(by_filter, found)
+        return [ByFilter(found, lambda count: change(whole, count), change_ids)]
     ids: list[edge.PointId] = [point_id(item) for item in points or ()]
-    return [call(by_ids, piece) for piece in _pieces(ids)]
+    return [change_ids(piece) for piece in _pieces(ids)]
 
 
 def _pieces(items: list[ItemT]) -> list[list[ItemT]]:

@@ -6,11 +6,12 @@ import qdrant_edge as edge
 
 from quarry_local.vector_engine.errors import FormatError, NotFoundError, WrongInputError
 from quarry_local.vector_engine.filters import edge_filter
+from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
 from quarry_local.vector_engine.queries import query_request
 from quarry_local.vector_engine.routes import bound, find
 from quarry_local.vector_engine.schemas import edge_index, merged, vector_schema
 from quarry_local.vector_engine.store import NAME, Store
-from quarry_local.vector_engine.updates import PIECE, ByFilter, plan
+from quarry_local.vector_engine.updates import PIECE, ByFilter, Change, plan
 from quarry_local.vector_engine.vectors import VectorSchema
 from quarry_local.vector_engine.wire.collections import CreateCollection, HnswConfig, IndexParams
 from quarry_local.vector_engine.wire.filters import Filter
@@ -31,8 +32,7 @@ def decoded_filter(body: str) -> Filter:
 def test_a_large_upsert_becomes_small_operations() -> None:
     steps = plan(Upsert(points(2 * PIECE + 1)), "upsert", SCHEMA)
 
-    assert len(steps) == 3
-    assert all(isinstance(step, edge.UpdateOperation) for step in steps)
+    assert [step.points for step in steps if isinstance(step, Change)] == [PIECE, PIECE, 1]
 
 
 def test_an_upsert_that_is_wrong_at_its_end_has_no_plan() -> None:
@@ -48,7 +48,17 @@ def test_a_change_by_filter_is_decided_when_it_is_applied() -> None:
     (step,) = plan(SetPayload({"b": 1}, filter=wanted), "set_payload", SCHEMA)
 
     assert isinstance(step, ByFilter)
-    assert isinstance(step.by_ids([1, 2]), edge.UpdateOperation)
+    assert (step.by_ids([1, 2]).points, step.whole(7).points) == (2, 7)
+
+
+def test_a_deletion_tells_how_many_points_it_deletes() -> None:
+    wanted = decoded_filter('{"must":{"key":"a","match":{"value":1}}}')
+    (by_filter,) = plan(Selector(filter=wanted), "delete", SCHEMA)
+    (by_ids,) = plan(Selector(points=[1, 2, 3]), "delete", SCHEMA)
+
+    assert isinstance(by_filter, ByFilter)
+    assert isinstance(by_ids, Change)
+    assert (by_ids.deleted, by_filter.whole(7).deleted, by_filter.by_ids([1]).deleted) == (3, 7, 1)
 
 
 def test_points_are_chosen_by_ids_or_by_a_filter_but_not_both() -> None:
@@ -139,7 +149,7 @@ def test_a_collection_name_cannot_leave_its_folder(name: str) -> None:
 
 
 def test_routes_are_found_by_method_and_path(tmp_path: object) -> None:
-    store = Store(tmp_path)  # type: ignore[arg-type]
+    store = Store(tmp_path, OptimiserSettings())  # type: ignore[arg-type]
 
     route, target = find(store, "POST", "/collections/c/points/query", "wait=false&timeout=5")
 

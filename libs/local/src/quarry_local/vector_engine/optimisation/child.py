@@ -1,0 +1,73 @@
+"""The process that optimises a copy, at the lowest priority: `python -m ….optimisation.child FOLDER PARENT`.
+
+Standard input holds the collection's settings, standard output takes the `Answer`, both as JSON.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import psutil
+import qdrant_edge as edge
+
+from quarry_local.vector_engine.optimisation.files import settle, sync_folders
+from quarry_local.vector_engine.schemas import single_threaded_config
+from quarry_local.vector_engine.wire.collections import CreateCollection
+
+LOWEST_PRIORITY = 19
+_PR_SET_PDEATHSIG = 1
+_MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the child did: whether there was anything to optimise, and its largest memory."""
+
+    optimised: bool
+    peak_bytes: int
+
+
+def optimise(folder: Path, settings: CreateCollection) -> bool:
+    """Optimise the shard in `folder` with one thread; return whether there was anything to do.
+
+    Afterwards its files are on the disk and in the page cache.
+    """
+    shard = edge.EdgeShard.load(str(folder), single_threaded_config(settings))
+    try:
+        changed = shard.optimize()
+    finally:
+        shard.close()
+    settle(folder)
+    sync_folders(folder)
+    return changed
+
+
+def step_back(parent: int) -> None:
+    """Let every other process go first, and end with the parent (Linux), also when that has ended already."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    os.nice(LOWEST_PRIORITY)
+    if sys.platform != "linux":
+        return
+    psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+    # Should the machine run out of memory, this process goes first.
+    Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
+
+
+def main() -> None:
+    """Read the settings, optimise, answer."""
+    folder, parent = Path(sys.argv[1]), int(sys.argv[2])
+    step_back(parent)
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=CreateCollection)
+    optimised = optimise(folder, settings)
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+    sys.stdout.buffer.write(msgspec.json.encode(Answer(optimised, peak_bytes)))
+
+
+if __name__ == "__main__":
+    main()

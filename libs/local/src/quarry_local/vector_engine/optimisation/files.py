@@ -1,0 +1,96 @@
+"""Folders of the engine library: copied, measured, written to the disk, read into the page cache."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from threading import Event
+
+STEP_BYTES = 8 * 1024 * 1024
+"""Bytes between two looks at the clock."""
+
+_BLOCK_BYTES = 512  # the unit of st_blocks
+
+
+class CopyStoppedError(Exception):
+    """The copy took too long, or was told to stop."""
+
+
+def copy_folder(source: Path, target: Path, seconds: float, stop: Event) -> None:
+    """Copy a folder, holes as holes: the library makes files much larger than what is in them.
+
+    Raises `CopyStoppedError` after `seconds` or when `stop` is set, and leaves a part of the copy.
+    """
+    deadline = time.monotonic() + seconds
+
+    def check() -> None:
+        if stop.is_set() or time.monotonic() > deadline:
+            raise CopyStoppedError
+
+    def copy_file(from_: str, to: str) -> str:
+        check()
+        with Path(from_).open("rb", buffering=0) as reader, Path(to).open("wb", buffering=0) as writer:
+            size = os.fstat(reader.fileno()).st_size
+            writer.truncate(size)
+            for start, end in _extents(reader.fileno(), size):
+                for offset in range(start, end, STEP_BYTES):
+                    _copy_range(reader.fileno(), writer.fileno(), offset, min(STEP_BYTES, end - offset))
+                    check()
+        return to
+
+    shutil.copytree(source, target, copy_function=copy_file)
+
+
+def _extents(file: int, size: int) -> list[tuple[int, int]]:
+    """Return where in the file there is data."""
+    extents: list[tuple[int, int]] = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(file, end, os.SEEK_DATA)
+        except OSError:  # nothing but a hole up to the end
+            break
+        end = os.lseek(file, start, os.SEEK_HOLE)
+        extents.append((start, end))
+    return extents
+
+
+def _copy_range(reader: int, writer: int, offset: int, count: int) -> None:
+    while count:
+        data = os.pread(reader, count, offset)
+        if not data:
+            raise CopyStoppedError
+        written = os.pwrite(writer, data, offset)
+        offset, count = offset + written, count - written
+
+
+def size_bytes(folder: Path) -> int:
+    """Return what the files under `folder` take on the disk."""
+    return sum(path.lstat().st_blocks * _BLOCK_BYTES for path in folder.rglob("*"))
+
+
+def free_bytes(folder: Path) -> int:
+    """Return what an ordinary process may still write to the disk of `folder`."""
+    return shutil.disk_usage(folder).free
+
+
+def settle(folder: Path) -> None:
+    """Write the files to the disk and read them into the page cache, so that who opens them need not wait."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            continue
+        with path.open("rb", buffering=0) as file:
+            os.fsync(file.fileno())
+            for start, end in _extents(file.fileno(), os.fstat(file.fileno()).st_size):
+                for offset in range(start, end, STEP_BYTES):
+                    os.pread(file.fileno(), min(STEP_BYTES, end - offset), offset)
+
+
+def sync_folders(folder: Path) -> None:
+    """Write the folder's entries, and those of the folders in it, to the disk."""
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,214 @@
+"""One run: copy the folder, optimise the copy in a child, replay what has changed meanwhile, swap.
+
+Until the swap the collection is served from its old folder, which every write goes to as ever; whatever
+goes wrong before it, the copy is thrown away and nothing else has happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event
+from typing import ParamSpec, TypeVar
+from uuid import uuid4
+
+import msgspec
+import psutil
+import qdrant_edge as edge
+
+from quarry_local.vector_engine.collection import FLUSH_AFTER_OPERATIONS, SHARD, Collection
+from quarry_local.vector_engine.edge import call
+from quarry_local.vector_engine.errors import RunGivenUpError, VectorEngineError
+from quarry_local.vector_engine.optimisation.child import Answer
+from quarry_local.vector_engine.optimisation.files import (
+    CopyStoppedError,
+    copy_folder,
+    free_bytes,
+    size_bytes,
+)
+from quarry_local.vector_engine.optimisation.journal import Changes, Journal
+from quarry_local.vector_engine.optimisation.record import Report
+from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
+from quarry_local.vector_engine.schemas import edge_config
+
+CHILD = "quarry_local.vector_engine.optimisation.child"
+ROOM_FACTOR = 3
+"""The copy, the segments made from it, and reserve, on the disk and in memory: measured 2.2 and 2.8."""
+ROOM_BYTES = 256 * 1024 * 1024
+
+ArgumentsT = ParamSpec("ArgumentsT")
+ResultT = TypeVar("ResultT")
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """A run on one collection, which has no other one meanwhile."""
+
+    def __init__(self, collection: Collection, settings: OptimiserSettings) -> None:
+        self._collection = collection
+        self._settings = settings
+        self._folder = collection.folder / f"{SHARD}-{uuid4().hex}"
+        self._journal = Journal(
+            settings.vector_optimise_journal_points, settings.vector_optimise_journal_mb * 1024 * 1024
+        )
+        self._before = Changes()
+        self._unflushed = 0
+        self.report = Report("failed")
+
+    async def __call__(self) -> Report:
+        """Do everything; the report is of a run that is done. Raises `RunGivenUpError`."""
+        collection, shard = self._collection, None
+        superseded, unused = collection.shard_folder, self._folder
+        try:
+            async with asyncio.timeout(self._settings.vector_optimise_deadline_seconds):
+                await self._check_room()
+                await self._copy()
+                await self._optimise()
+                shard = self._open()
+                await self._catch_up(shard)
+                async with collection.writing(patient=True):
+                    await self._replay(shard, len(self._journal))
+                    shard = collection.swap(self._folder.name, shard, self._unflushed)
+                    unused = superseded
+                    self._note(result="done", journal_operations=self._journal.operations)
+        except TimeoutError:
+            seconds = self._settings.vector_optimise_deadline_seconds
+            raise RunGivenUpError("deadline", f"it took longer than {seconds:g} s") from None
+        finally:
+            collection.journal = None
+            if self.report.result != "done":
+                collection.record.changes.add(self._before)
+            await self._clean_up(shard, unused)
+        return self.report
+
+    def _note(self, **fields: object) -> None:
+        self.report = msgspec.structs.replace(self.report, **fields)
+
+    async def _check_room(self) -> None:
+        size = await asyncio.to_thread(size_bytes, self._collection.shard_folder)
+        wanted = ROOM_FACTOR * size + ROOM_BYTES
+        if (free := free_bytes(self._collection.folder)) < wanted:
+            raise RunGivenUpError("disk", f"it needs {wanted} bytes of disk, {free} are free")
+        if (free := psutil.virtual_memory().available) < wanted:
+            raise RunGivenUpError("memory", f"it needs {wanted} bytes of memory, {free} are free")
+
+    async def _copy(self) -> None:
+        """Copy the folder as the last write left it; writes wait, reads do not."""
+        collection, stop = self._collection, Event()
+        async with collection.writing(patient=True):
+            collection.fold()
+            started = time.perf_counter()
+            seconds = self._settings.vector_optimise_copy_seconds
+            try:
+                await _in_thread(stop, copy_folder, collection.shard_folder, self._folder, seconds, stop)
+            except CopyStoppedError:
+                raise RunGivenUpError("copy", f"the copy took longer than {seconds:g} s") from None
+            except OSError as error:
+                raise RunGivenUpError("copy", f"the copy failed: {error}") from None
+            self._note(copy_seconds=time.perf_counter() - started)
+            collection.journal = self._journal
+            self._before, collection.record.changes = collection.record.changes, Changes()
+
+    async def _optimise(self) -> None:
+        settings = msgspec.json.encode(self._collection.manifest.settings)
+        async with _child(self._folder) as process:
+            answering = asyncio.create_task(process.communicate(settings))
+            overflowing = asyncio.create_task(self._journal.full.wait())
+            try:
+                await asyncio.wait({answering, overflowing}, return_when=asyncio.FIRST_COMPLETED)
+                self._check_journal()
+                output, _ = answering.result()
+            finally:
+                answering.cancel()
+                overflowing.cancel()
+        if process.returncode:
+            raise RunGivenUpError("child", f"the child ended with {process.returncode}")
+        answer = msgspec.json.decode(output, type=Answer)
+        self._note(optimised=answer.optimised, child_peak_bytes=answer.peak_bytes)
+
+    def _open(self) -> edge.EdgeShard:
+        # A thread would be of no use: the library holds the interpreter's lock while it opens a shard.
+        started = time.perf_counter()
+        config = edge_config(self._collection.manifest.settings)
+        shard = call(edge.EdgeShard.load, str(self._folder), config)
+        self._note(open_seconds=time.perf_counter() - started)
+        return shard
+
+    async def _catch_up(self, shard: edge.EdgeShard) -> None:
+        """Replay while writes go on, until there is little left or they prove to be the faster."""
+        for _ in range(3):
+            await self._replay(shard, len(self._journal))
+
+    async def _replay(self, shard: edge.EdgeShard, count: int) -> None:
+        for _ in range(count):
+            self._check_journal()
+            entry = self._journal.next()
+            if entry is None:
+                return
+            accepted = True
+            try:
+                call(shard.update, entry.change.operation)
+            except VectorEngineError:
+                accepted = False
+            if accepted != entry.accepted:
+                raise RunGivenUpError("diverged", "an operation had another result on the copy")
+            self._unflushed += 1
+            if self._unflushed >= FLUSH_AFTER_OPERATIONS:
+                call(shard.flush)
+                self._unflushed = 0
+            await asyncio.sleep(0)
+
+    def _check_journal(self) -> None:
+        if self._journal.full.is_set():
+            raise RunGivenUpError("journal", "too much changed meanwhile")
+
+    async def _clean_up(self, shard: edge.EdgeShard | None, folder: Path) -> None:
+        """Close and remove what is not served: the copy, or after the swap the shard before."""
+        if shard is not None:
+            await asyncio.sleep(0)
+            started = time.perf_counter()
+            try:
+                call(shard.close)
+            except VectorEngineError as error:
+                log.warning("cannot close %s: %s", folder, error)
+            self._note(close_seconds=time.perf_counter() - started)
+        await _in_thread(Event(), shutil.rmtree, folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _child(folder: Path) -> AsyncIterator[Process]:
+    """Run the child until the block ends, however it ends."""
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", CHILD, str(folder), str(os.getpid())), stdin=PIPE, stdout=PIPE
+        )
+    )
+    try:
+        yield await asyncio.shield(starting)
+    finally:
+        process = await starting
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _in_thread(
+    stop: Event, function: Callable[ArgumentsT, ResultT], *args: ArgumentsT.args, **kwargs: ArgumentsT.kwargs
+) -> ResultT:
+    """Return what `function` returns in a thread; when cancelled, set `stop` and wait for its end."""
+    working = asyncio.create_task(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({working})
+        raise
