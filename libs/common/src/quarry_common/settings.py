@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import pydantic
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from quarry_common.cache.address import parse
 from quarry_common.errors import QuarryError
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
@@ -54,9 +56,31 @@ class PostgresSettings(Settings):
 
 
 class RedisSettings(Settings):
-    """Where the cache is."""
+    """Where Redis is and how long it may take."""
 
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis DSN.")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis: `redis://`, `rediss://` (TLS) or "
+        "`redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DB`.",
+    )
+    redis_timeout_seconds: Annotated[float, Field(gt=0, le=5)] = Field(
+        0.05, description="Time that Redis has to answer a command before work goes on without it."
+    )
+    redis_connect_timeout_seconds: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.25, description="Time that connecting to Redis may take."
+    )
+    redis_max_connections: Annotated[int, Field(ge=1, le=1000)] = Field(
+        32, description="Connections to Redis that one process may hold."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, value: SecretStr) -> SecretStr:
+        try:
+            parse(value.get_secret_value())
+        except ValueError as error:
+            raise PydanticCustomError("malformed", str(error)) from None  # type: ignore[arg-type]
+        return value
 
 
 class QdrantSettings(Settings):

@@ -1,0 +1,234 @@
+"""Which state of a tenant's content is the present one, so that no answer is older than the last change.
+
+Every process hears every event that changes content, by a subscription of its own on core NATS, and forgets
+at once what it kept of the tenant. Heartbeats of the indexer's outbox tell that nothing was missed: without
+them nothing is cached. What is shared through Redis is agreed on there. Why this is right: docs/cache.md.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID, uuid4
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from redis.exceptions import RedisError
+
+from quarry_common.cache.agreement import Agreement
+from quarry_common.cache.cache import Cache
+from quarry_common.cache.connection import open_redis
+from quarry_common.cache.hearing import Hearing
+from quarry_common.cache.keys import Generation
+from quarry_common.cache.metrics import LAPSES, SHARING, TRUSTED
+from quarry_common.cache.settings import CacheSettings
+from quarry_common.cache.sharing import REDIS_SECONDS, Content, Sharing
+from quarry_common.contracts import subjects
+from quarry_common.messaging import heartbeat
+from quarry_common.messaging.heartbeat import Beat
+
+log = logging.getLogger(__name__)
+
+PUBLISHER = "indexer"
+CONTENT_EVENTS = (subjects.events("document"), subjects.events("collection"))
+TICK_SECONDS = 0.25
+PACE_SECONDS = 0.02
+"""For which news are gathered before Redis is told: an import brings thousands."""
+SETTLING_SECONDS = 2.0
+"""For which a tenant's answers are not cached after a deletion: its event is published before its points are
+gone."""
+MAX_TENANTS = 50_000
+
+
+class _EventId(msgspec.Struct, frozen=True):
+    id: str
+
+
+class Generations:
+    """The generations of all tenants, as this process knows them. A part of a service: see `run`.
+
+    `forget` drops a tenant's generation from memory. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        connection: Client,
+        forget: Callable[[UUID, str], None],
+        agreement: Agreement | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = connection
+        self._forget = forget
+        self._clock = clock
+        self._hearing = Hearing()
+        self._sharing = Sharing(agreement, self._hearing, clock)
+        self._contents: OrderedDict[UUID, Content] = OrderedDict()
+        """The one used last at the end."""
+        self._made = 0
+        self._connected = False
+        self._reconnects = 0
+        self._events: list[Subscription] = []
+        self._woken = asyncio.Event()
+        self._decode_id = msgspec.json.Decoder(_EventId).decode
+        self._decode_beat = msgspec.json.Decoder(Beat).decode
+
+    def trustworthy(self, tenant: UUID) -> bool:
+        """Whether every change of the tenant's content published a second ago or earlier is known here."""
+        if not self._whole():
+            return False
+        now = self._clock()
+        content = self._contents.get(tenant)
+        return self._hearing.trusted(now) and (content is None or content.settled_at <= now)
+
+    def generation(self, tenant: UUID) -> Generation | None:
+        """Return the present generation, or None when nothing may be cached now.
+
+        Read it before what depends on it. No call waits for anything.
+        """
+        if not self.trustworthy(tenant):
+            return None
+        content = self._content(tenant)
+        shared = self._sharing.generation(tenant, content)
+        if shared is None and self._sharing.active:
+            self._woken.set()
+        return Generation(content.local, shared)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Listen, and keep to what is agreed in Redis, until `stopping` is set."""
+        heartbeats: Subscription | None = None
+        try:
+            # Events before heartbeats: who hears the first heartbeat hears every event after it.
+            self._events = [await self._subscribe(name, self._heard_event) for name in CONTENT_EVENTS]
+            heartbeats = await self._subscribe(heartbeat.subject(PUBLISHER), self._heard_beat)
+            while not stopping.is_set():
+                await self._tick()
+                await _first(self._woken, stopping, TICK_SECONDS)
+                if self._woken.is_set():
+                    await asyncio.sleep(PACE_SECONDS)
+                    self._woken.clear()
+        finally:
+            self._hearing.lose()
+            TRUSTED.set(0)
+            SHARING.set(0)
+            for subscription in [*self._events, *([heartbeats] if heartbeats else [])]:
+                with suppress(NatsError):
+                    await subscription.unsubscribe()
+
+    async def _subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        # Without bounds: nats-py drops what is beyond them. The callbacks are quick.
+        return await self._connection.subscribe(
+            subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+
+    async def _heard_event(self, message: Msg) -> None:
+        try:
+            tenant = UUID(subjects.tenant_of(message.subject))
+        except ValueError:
+            log.warning("cache: an event has no tenant: %s", message.subject)
+            return
+        try:
+            event = self._decode_id(message.data).id
+        except msgspec.MsgspecError:
+            # Whatever it is, something has happened.
+            event = str(uuid4())
+        content = self._content(tenant)
+        self._forget(tenant, content.local)
+        content.local = self._next()
+        if message.subject.endswith(".deleted"):
+            content.settled_at = self._clock() + SETTLING_SECONDS
+        self._sharing.heard(tenant, content, event)
+        self._woken.set()
+
+    async def _heard_beat(self, message: Msg) -> None:
+        # Each subscription has a queue of its own; what came before this heartbeat must not be behind it.
+        while any(each.pending_msgs for each in self._events):  # noqa: ASYNC110 - they empty at once
+            await asyncio.sleep(0)
+        try:
+            beat = self._decode_beat(message.data)
+        except msgspec.MsgspecError:
+            log.warning("cache: a heartbeat cannot be read")
+            return
+        self._whole()
+        if self._hearing.hear(beat, self._clock()):
+            self._lapse()
+
+    def _whole(self) -> bool:
+        """Whether there is a connection; everything is forgotten when it is not the one that was."""
+        connected = self._connection.is_connected
+        reconnects = self._connection.stats["reconnects"]
+        if self._connected and (not connected or reconnects != self._reconnects):
+            self._hearing.lose()
+            self._lapse()
+        self._connected, self._reconnects = connected, reconnects
+        return connected
+
+    def _lapse(self) -> None:
+        """Forget everything: an event could be missing."""
+        LAPSES.inc()
+        for tenant, content in self._contents.items():
+            self._forget(tenant, content.local)
+        self._contents.clear()
+        self._sharing.void()
+
+    def _content(self, tenant: UUID) -> Content:
+        content = self._contents.get(tenant)
+        if content is None:
+            content = self._contents[tenant] = Content(self._next())
+            if len(self._contents) > MAX_TENANTS:
+                self._make_room()
+        self._contents.move_to_end(tenant)
+        return content
+
+    def _make_room(self) -> None:
+        # One of which Redis has yet to be told stays; it is told within a moment.
+        oldest = next((tenant for tenant, content in self._contents.items() if not content.untold), None)
+        if oldest is not None:
+            self._forget(oldest, self._contents.pop(oldest).local)
+
+    def _next(self) -> str:
+        """Return a generation that no entry of this process has had."""
+        self._made += 1
+        return str(self._made)
+
+    async def _tick(self) -> None:
+        connected = self._whole()
+        TRUSTED.set(connected and self._hearing.trusted(self._clock()))
+        while connected and await self._sharing.agree():
+            connected = self._whole()
+        SHARING.set(self._sharing.active)
+
+
+async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    waits = {asyncio.create_task(one.wait()), asyncio.create_task(other.wait())}
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+@asynccontextmanager
+async def open_generations(
+    settings: CacheSettings, connection: Client, cache: Cache
+) -> AsyncIterator[Generations]:
+    """Yield this process's generations, for all caches over the tiers of `cache`; it is a part to be run.
+
+    `connection` is the process's own to NATS. With CACHE_ENABLED=false it shares nothing; the cache keeps
+    nothing then, whatever the generation.
+    """
+    if not settings.cache_enabled:
+        yield Generations(connection, cache.forget, None)
+        return
+    redis = open_redis(settings, timeout_seconds=REDIS_SECONDS, connections=2)
+    try:
+        yield Generations(connection, cache.forget, Agreement(redis, settings.cache_prefix))
+    finally:
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(REDIS_SECONDS):
+                await redis.aclose()
