@@ -13,6 +13,7 @@ _RST_TITLE = re.compile(r"^(?:([=\-~^#*]{3,})\n)?[ \t]*(\S.*)\n([=\-~^#*]{3,})$"
 _ORG_TITLE = re.compile(r"^#\+title:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
 _FRONT_CHARACTERS = 20_000
 _LONG_LINE_CHARACTERS = 500
+_MAX_GROWTH = 4
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
 _DEPTH_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
@@ -46,12 +47,14 @@ def extract_org(text: str) -> Extracted:
 def extract_json(text: str, max_bytes: int) -> Extracted:
     """JSON; what was written on one long line is indented, so that it has lines to cut at.
 
-    It stays as it is where that would take it above `max_bytes`, and where it nests too deep to be read.
+    It stays as it is where that would take it above `max_bytes` or make it many times as large, and where it
+    nests too deep to be read.
     """
     if len(text) <= _LONG_LINE_CHARACTERS * (text.count("\n") + 1):
         return Extracted(text)
     data = text.encode("utf-8", "replace")
-    if len(data) + _indent_bytes(data) > max_bytes:
+    added = _indent_bytes(data)
+    if added > _MAX_GROWTH * len(data) or added + len(data) > max_bytes:
         return Extracted(text)
     try:
         laid_out = msgspec.json.format(data, indent=1).decode()

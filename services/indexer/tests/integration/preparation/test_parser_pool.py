@@ -3,14 +3,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from services.indexer.tests.integration.preparation.reading import is_running, settings, take, until
 
-from quarry_common.settings import load
-from quarry_indexer.chunking.chunk import Chunk, ChunkOptions
 from quarry_indexer.parsing.errors import (
     ParseCrashedError,
     ParseError,
@@ -19,11 +17,6 @@ from quarry_indexer.parsing.errors import (
     UnsupportedFormatError,
 )
 from quarry_indexer.preparation.pool import ParserPool
-from quarry_indexer.preparation.settings import ParserSettings
-
-
-def settings(**variables: str) -> ParserSettings:
-    return load(ParserSettings, {"PARSER_PROCESSES": "1", **variables})
 
 
 @pytest.fixture
@@ -47,41 +40,13 @@ def endless(tmp_path: Path) -> Path:
     return path
 
 
-class Taken(NamedTuple):
-    title: str
-    doc_type: str
-    text: str
-    chunks: list[Chunk]
-
-
-async def prepare(pool: ParserPool, path: Path, file_name: str, *, owner: str = "one") -> Taken:
-    async with pool.prepare(path, file_name, None, ChunkOptions(16, 0), owner=owner) as document:
-        text = b"".join([piece async for piece in document.text()])
-        chunks = [chunk async for page in document.chunks() for chunk in page]
-    return Taken(document.title, document.doc_type, text.decode(), chunks)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process lives; one that has ended but is not yet waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 async def test_documents_are_read_and_errors_are_typed(pool: ParserPool, note: Path, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
 
-    parsed = await prepare(pool, note, "note.md")
+    parsed = await take(pool, note, "note.md")
     with pytest.raises(UnsupportedFormatError) as refused:
-        await prepare(pool, image, "image.png")
+        await take(pool, image, "image.png")
 
     assert (parsed.doc_type, parsed.title) == ("markdown", "Note")
     assert "PNG" in refused.value.data.detail
@@ -91,7 +56,7 @@ async def test_chunks_come_with_the_text(pool: ParserPool, tmp_path: Path) -> No
     book = tmp_path / "book"
     book.write_text("# One\n\n" + "A few words. " * 20 + "\n\n# Two\n\nThe last words of the book.\n")
 
-    answer = await prepare(pool, book, "book.md")
+    answer = await take(pool, book, "book.md")
 
     *_, last = answer.chunks
     assert len(answer.chunks) > 2
@@ -100,7 +65,7 @@ async def test_chunks_come_with_the_text(pool: ParserPool, tmp_path: Path) -> No
 
 
 async def test_many_at_once_wait_for_their_turn(pool: ParserPool, note: Path) -> None:
-    answers = await asyncio.gather(*(prepare(pool, note, "note.md") for _ in range(8)))
+    answers = await asyncio.gather(*(take(pool, note, "note.md") for _ in range(8)))
 
     assert {answer.text for answer in answers} == {"# Note\n\nA few words.\n"}
 
@@ -108,8 +73,8 @@ async def test_many_at_once_wait_for_their_turn(pool: ParserPool, note: Path) ->
 async def test_a_process_is_replaced_after_its_share_of_documents(pool: ParserPool, note: Path) -> None:
     (first,) = pool.process_ids()
     for _ in range(3):
-        await prepare(pool, note, "note.md")
-    await prepare(pool, note, "note.md")
+        await take(pool, note, "note.md")
+    await take(pool, note, "note.md")
 
     assert first not in pool.process_ids()
     assert not is_running(first)
@@ -119,21 +84,21 @@ async def test_a_hanging_document_is_stopped(note: Path, endless: Path) -> None:
     async with ParserPool(settings(PARSER_TIMEOUT_SECONDS="0.3")) as pool:
         (pid,) = pool.process_ids()
         with pytest.raises(ParseTimeoutError):
-            await prepare(pool, endless, "a.pdf")
+            await take(pool, endless, "a.pdf")
 
         assert not is_running(pid)
-        assert (await prepare(pool, note, "note.md")).title == "Note"
+        assert (await take(pool, note, "note.md")).title == "Note"
 
 
 async def test_a_crash_concerns_only_its_document(pool: ParserPool, note: Path, endless: Path) -> None:
     (pid,) = pool.process_ids()
-    reading = asyncio.create_task(prepare(pool, endless, "a.pdf"))
+    reading = asyncio.create_task(take(pool, endless, "a.pdf"))
     await until(lambda: not pool.process_ids())
     os.kill(pid, signal.SIGSEGV)
 
     with pytest.raises(ParseCrashedError, match="SIGSEGV"):
         await reading
-    assert (await prepare(pool, note, "note.md")).title == "Note"
+    assert (await take(pool, note, "note.md")).title == "Note"
 
 
 async def test_a_process_killed_while_idle_fails_no_document(pool: ParserPool, note: Path) -> None:
@@ -142,7 +107,7 @@ async def test_a_process_killed_while_idle_fails_no_document(pool: ParserPool, n
     await until(lambda: not is_running(pid))
     await until(lambda: not Path(f"/proc/{pid}").exists())
 
-    assert (await prepare(pool, note, "note.md")).title == "Note"
+    assert (await take(pool, note, "note.md")).title == "Note"
 
 
 async def test_too_much_memory_ends_the_document_not_the_service(note: Path, tmp_path: Path) -> None:
@@ -152,28 +117,28 @@ async def test_too_much_memory_ends_the_document_not_the_service(note: Path, tmp
         file.truncate(1_500_000_000)
     async with ParserPool(settings(PARSER_MEMORY_MB="200")) as pool:
         with pytest.raises(ParseOutOfMemoryError, match="200 MB"):
-            await prepare(pool, huge, "huge.pdf")
+            await take(pool, huge, "huge.pdf")
 
-        assert (await prepare(pool, note, "note.md")).title == "Note"
+        assert (await take(pool, note, "note.md")).title == "Note"
 
 
 async def test_cancelling_kills_the_process_and_frees_its_place(
     pool: ParserPool, note: Path, endless: Path
 ) -> None:
     (pid,) = pool.process_ids()
-    reading = asyncio.create_task(prepare(pool, endless, "a.pdf"))
+    reading = asyncio.create_task(take(pool, endless, "a.pdf"))
     await until(lambda: not pool.process_ids())
     reading.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert not is_running(pid)
-    assert (await prepare(pool, note, "note.md")).title == "Note"
+    assert (await take(pool, note, "note.md")).title == "Note"
 
 
 async def test_a_file_that_is_gone_is_an_error_of_its_own(pool: ParserPool, tmp_path: Path) -> None:
     with pytest.raises(ParseError, match="FileNotFoundError"):
-        await prepare(pool, tmp_path / "gone", "gone.md")
+        await take(pool, tmp_path / "gone", "gone.md")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
