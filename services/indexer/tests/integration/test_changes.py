@@ -60,7 +60,8 @@ async def stored(tenant: Indexer, content: str = TEXT, **fields: object) -> Docu
 
 async def hits(tenant: Indexer, query: str, filters: object = None) -> int:
     scope = Scope(tenant.tenant_id, filters=filters)  # type: ignore[arg-type]
-    return len(await tenant.index.search(scope, Legs(query, sparse=bm25.encode_query(query)), depth=10))
+    legs = Legs(query, sparse=bm25.encode_query(query))
+    return len((await tenant.index.search(scope, legs, depth=10)).candidates)
 
 
 async def test_a_patch_changes_the_document_and_its_points_and_embeds_nothing(tenant: Indexer) -> None:

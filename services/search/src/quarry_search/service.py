@@ -12,6 +12,8 @@ from quarry_common.service import Service, ServiceDefinition
 from quarry_common.vectors import connection
 from quarry_common.vectors.index import VectorIndex
 from quarry_search.handlers import Handlers
+from quarry_search.reranking import open_reranker
+from quarry_search.searching import Searcher
 from quarry_search.settings import SearchSettings
 
 SERVICE = "search"
@@ -22,12 +24,16 @@ async def build(settings: SearchSettings) -> AsyncIterator[Service]:
     """Load the embedder, connect, and yield the service."""
     async with (
         open_embedder(settings) as embedder,
+        open_reranker(settings) as reranker,
         connection.connect(settings) as qdrant,
         broker.connect(settings, SERVICE) as bus,
     ):
         index = VectorIndex(qdrant, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         server = RpcServer(bus, SERVICE, settings.search_concurrency)
-        server.answer(search.QUERY, Handlers(index, embedder).query)
+        searcher = Searcher(index, embedder, reranker, rerank_by_default=settings.reranker_default)
+        handlers = Handlers(searcher, settings.batch_concurrency)
+        server.answer(search.QUERY, handlers.query)
+        server.answer(search.BATCH, handlers.batch)
         yield Service(
             parts=[server],
             checks={"vector_index": index.check, "message_bus": partial(broker.check, bus)},

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.settings import NatsSettings, ProcessSettings, QdrantSettings
@@ -13,4 +13,23 @@ class SearchSettings(ProcessSettings, NatsSettings, QdrantSettings, EmbedderSett
 
     search_concurrency: Annotated[int, Field(ge=1, le=1024)] = Field(
         32, description="Searches that one process answers at a time; sixteen times as many may wait."
+    )
+    batch_concurrency: Annotated[int, Field(ge=1, le=50)] = Field(
+        8, description="Searches of one batch that are answered at a time."
+    )
+    reranker_url: str = Field(
+        "", description="Address of a reranker as Cohere, Jina and vLLM serve it, such as http://host/rerank."
+    )
+    reranker_api_key: SecretStr = Field(
+        SecretStr(""), description="Key for the reranker, if it asks for one."
+    )
+    reranker_model: str = Field("", description="Model that the reranker is asked for.")
+    reranker_default: bool = Field(
+        False, description="Whether searches are reranked that do not say; needs RERANKER_URL."
+    )
+    reranker_candidates: Annotated[int, Field(ge=1, le=200)] = Field(
+        50, description="Best results that the reranker orders; what follows stays behind them."
+    )
+    reranker_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = Field(
+        2.0, description="Longest wait for the reranker; then the order stays as it was."
     )

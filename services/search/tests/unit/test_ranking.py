@@ -1,12 +1,9 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-import pytest
-
-from quarry_common.errors import ValidationError
 from quarry_common.vectors.points import Passage
 from quarry_common.vectors.queries import Candidate
-from quarry_search.domain.ranking import best_of_documents, check_text, of_newest_versions
+from quarry_search.domain.ranking import best_of_documents, of_newest_versions
 
 ONE, OTHER = uuid4(), uuid4()
 
@@ -37,16 +34,3 @@ def test_grouped_by_document_an_old_version_gives_way_to_a_new_one() -> None:
     old, other, new = candidate(ONE, 1, 0.9), candidate(OTHER, 1, 0.8), candidate(ONE, 2, 0.7)
 
     assert best_of_documents([old, other, new]) == [other, new]
-
-
-@pytest.mark.parametrize("text", [" ", "\t\n", "\x00\x07", "\u200b\u00a0\u3000", "\ufeff"])
-def test_a_query_of_spaces_and_control_characters_is_refused(text: str) -> None:
-    with pytest.raises(ValidationError) as raised:
-        check_text(text)
-
-    assert raised.value.data.errors[0].field == "query"
-
-
-@pytest.mark.parametrize("text", ["a", " ? ", "水", "\x00x"])
-def test_any_other_query_is_not(text: str) -> None:
-    check_text(text)

@@ -9,8 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from quarry_common.contracts.documents import Metadata
-from quarry_common.contracts.filters import Filter
+from quarry_common.contracts.filters import Field, Filter
 from quarry_common.contracts.rpc import RpcMethod
+from quarry_common.errors import ErrorData
+
+MAX_BATCH = 50
+"""Searches that one request may hold."""
+MAX_FACETS = 20
 
 
 class SearchMode(StrEnum):
@@ -19,6 +24,34 @@ class SearchMode(StrEnum):
     HYBRID = "hybrid"
     SEMANTIC = "semantic"
     KEYWORD = "keyword"
+
+
+class Facet(msgspec.Struct, frozen=True):
+    """A field whose values are counted over the documents that were found."""
+
+    field: Field
+    name: str = ""
+    """Name of the metadata entry, when the field is metadata."""
+
+    @property
+    def label(self) -> str:
+        """How callers write it: `doc_type`, `metadata.author`."""
+        return f"{self.field}.{self.name}" if self.name else self.field.value
+
+
+class SortField(StrEnum):
+    """What results are sorted by instead of relevance."""
+
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+    TITLE = "title"
+
+
+class Sort(msgspec.Struct, frozen=True):
+    """Sorts what was found; equal ones stay in the order of relevance."""
+
+    by: SortField
+    descending: bool = False
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -33,6 +66,30 @@ class Query(msgspec.Struct, frozen=True):
     group_by_document: bool = False
     highlight: bool = False
     principals: frozenset[str] = frozenset()
+    facets: list[Facet] = []
+    facet_limit: Annotated[int, Meta(ge=1, le=100)] = 10
+    sort: Sort | None = None
+    min_score: float | None = None
+    """Results below it are left out: cosine in semantic mode, BM25 in keyword mode, 0 to 1 in hybrid mode."""
+    explain: bool = False
+    rerank: bool | None = None
+    """Whether the reranker orders the best results; None does what the installation is set to."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a result stood in one list, 1 the first, and its score there."""
+
+    rank: int
+    score: float
+
+
+class ResultExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a result stands where it does. A leg is left out when it did not find the result."""
+
+    dense: Place | None = None
+    sparse: Place | None = None
+    fused: Place | None = None
+    rerank: Place | None = None
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -58,6 +115,41 @@ class Result(msgspec.Struct, frozen=True):
     collection: str
     source_url: str | None
     created_at: datetime
+    explanation: ResultExplanation | None = None
+
+
+class FacetCount(msgspec.Struct, frozen=True):
+    """How many of the documents that were found have a value."""
+
+    value: str | int | float | bool
+    count: int
+
+
+class RerankOutcome(StrEnum):
+    """What became of reranking."""
+
+    NOT_ASKED = "not_asked"
+    DONE = "done"
+    FAILED = "failed"
+    """The reranker failed or was slow: the order is the fused one."""
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """How an answer came about."""
+
+    dense_weight: float | None
+    """Share of the dense leg in the fused score; None when one leg ran."""
+    terms: list[str]
+    """What the keyword leg looked for."""
+    phrases: list[str]
+    """What results had to hold word by word."""
+    corrections: list[str]
+    """Terms that were looked for with their likely misspellings, since they stand nowhere."""
+    filters: Filter | None
+    """The filter that was applied, with everything forced."""
+    principals: list[str]
+    rerank: RerankOutcome
+    trace_id: str
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -71,6 +163,30 @@ class Answer(msgspec.Struct, frozen=True):
     results: list[Result]
     timings_ms: dict[str, float]
     next_cursor: str | None = None
+    facets: dict[str, list[FacetCount]] = {}
+    """By facet, most frequent values first; documents within reach are counted, each once."""
+    rerank: RerankOutcome = RerankOutcome.NOT_ASKED
+    explanation: Explanation | None = None
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Several searches at once, each answered by itself."""
+
+    queries: Annotated[list[Query], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one search of a batch; one of the two is given."""
+
+    answer: Answer | None = None
+    error: ErrorData | None = None
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """What became of the searches of a batch, in their order."""
+
+    outcomes: list[Outcome]
 
 
 QUERY = RpcMethod("search", "query", Query, Answer)
+BATCH = RpcMethod("search", "batch", Batch, Outcomes)

@@ -1,6 +1,6 @@
 """The vector index of one embedder. Nothing is read or written without a tenant."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
@@ -16,12 +16,19 @@ from quarry_common.vectors.points import (
     ChunkPoint,
     DocumentChange,
     Passage,
+    attributes,
     change_payload,
     passage,
     point,
 )
-from quarry_common.vectors.queries import Candidate, Legs, dense_request, sparse_request
-from quarry_common.vectors.schema import check_dimensions, collection_name, ensure_collection
+from quarry_common.vectors.queries import Candidate, Legs, Ranking, dense_request, sparse_request
+from quarry_common.vectors.schema import (
+    DENSE,
+    SPARSE,
+    check_dimensions,
+    collection_name,
+    ensure_collection,
+)
 
 POINTS_PER_REQUEST = 128
 """Small, because a store of one process answers no search while it takes a request in."""
@@ -128,9 +135,7 @@ class VectorIndex:
             if offset is None:
                 return
 
-    async def search(
-        self, scope: Scope, legs: Legs, *, depth: int, documents: bool = False
-    ) -> list[Candidate]:
+    async def search(self, scope: Scope, legs: Legs, *, depth: int, documents: bool = False) -> Ranking:
         """Return the ranked list of what `legs` find within `scope`, best first.
 
         `documents` says whether candidates tell their document, which doubles what a search costs the index.
@@ -138,22 +143,51 @@ class VectorIndex:
         One leg gives at most `depth` points with its own score (cosine, or BM25); two are fused into at most
         `2 * depth` with scores from 0 to 1. Equal scores are in the order of their ids.
         """
-        requests: list[models.QueryRequest] = []
+        requests: dict[str, models.QueryRequest] = {}
         if legs.dense is not None:
             hnsw_ef = self._settings.hnsw_ef_search
-            requests.append(dense_request(scope, legs.dense, depth, documents=documents, hnsw_ef=hnsw_ef))
+            requests[DENSE] = dense_request(scope, legs.dense, depth, documents=documents, hnsw_ef=hnsw_ef)
         if legs.sparse is not None and legs.sparse.indices:
-            requests.append(sparse_request(scope, legs.sparse, depth, documents=documents))
+            requests[SPARSE] = sparse_request(scope, legs.sparse, depth, documents=documents)
         if not requests:
-            return []
+            return Ranking([], [], [])
         # The client's own method of that name first copies every request, in search of texts to embed.
         asked = self._client.http.search_api.query_batch_points(
             collection_name=self.collection,
-            query_request_batch=models.QueryRequestBatch(searches=requests),
+            query_request_batch=models.QueryRequestBatch(searches=list(requests.values())),
         )
         answers = (await call("query_batch", self.collection, asked, seconds=READ_SECONDS)).result or []
-        found = [_ranked(map(_candidate, answer.points)) for answer in answers]
-        return found[0] if legs.dense is None or legs.sparse is None else _fused(legs.text, found)
+        found = {
+            name: _ranked(map(_candidate, answer.points))
+            for name, answer in zip(requests, answers, strict=True)
+        }
+        dense, sparse = found.get(DENSE, []), found.get(SPARSE, [])
+        if legs.dense is None or legs.sparse is None:
+            return Ranking(dense or sparse, dense, sparse)
+        return Ranking(_fused(legs.text, [dense, sparse]), dense, sparse)
+
+    async def attributes(
+        self, scope: Scope, chunk_ids: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, Mapping[str, object]]:
+        """Return entries of the payloads of those of `chunk_ids` that still are within `scope`.
+
+        `fields` are names of entries; metadata comes under its own names.
+        """
+        found: dict[str, Mapping[str, object]] = {}
+        for start in range(0, len(chunk_ids), PLACES_PER_REQUEST):
+            ids = models.HasIdCondition(has_id=list(chunk_ids[start : start + PLACES_PER_REQUEST]))
+            asked = self._client.scroll(
+                self.collection,
+                scroll_filter=models.Filter(
+                    must=[*filters.tenant(scope.tenant_id), ids, filters.visible(scope)]
+                ),
+                limit=PLACES_PER_REQUEST,
+                with_payload=list(fields),
+                with_vectors=False,
+            )
+            records, _ = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
+            found |= {str(record.id): attributes(record.payload or {}) for record in records}
+        return found
 
     async def fetch(self, scope: Scope, chunk_ids: Sequence[str]) -> dict[str, Passage]:
         """Return the passages of `chunk_ids` (as candidates name them) that still are within `scope`."""

@@ -138,6 +138,14 @@ def passage(payload: Mapping[str, object]) -> Passage:
     return msgspec.structs.replace(found, metadata=metadata)
 
 
+def attributes(payload: Mapping[str, object]) -> Mapping[str, object]:
+    """Return entries of a point's payload, with metadata under its own names."""
+    metadata = payload.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return payload
+    return {**payload, "metadata": {metadata_name(key): value for key, value in metadata.items()}}
+
+
 def metadata_key(name: str) -> str:
     """Return the payload key of a metadata name: one that can be quoted in Qdrant's JSON paths.
 

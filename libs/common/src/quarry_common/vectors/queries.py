@@ -30,6 +30,14 @@ class Candidate(msgspec.Struct, frozen=True):
     version: int = 0
 
 
+class Ranking(msgspec.Struct, frozen=True):
+    """What a search found, best first: in all, and by each leg."""
+
+    candidates: list[Candidate]
+    dense: list[Candidate]
+    sparse: list[Candidate]
+
+
 def dense_request(
     scope: Scope, vector: DenseVector, depth: int, *, documents: bool, hnsw_ef: int
 ) -> models.QueryRequest:

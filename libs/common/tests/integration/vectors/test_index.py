@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from quarry_common.vectors.errors import EmbedderMismatchError
 from quarry_common.vectors.filters import Scope
 from quarry_common.vectors.index import POINTS_PER_REQUEST, VectorIndex
 from quarry_common.vectors.points import ChunkPoint, DocumentChange
-from quarry_common.vectors.queries import Legs
+from quarry_common.vectors.queries import Candidate, Legs
 from quarry_common.vectors.schema import PAYLOAD_INDEXES
 
 Add = Callable[..., Awaitable[ChunkPoint]]
@@ -28,8 +29,12 @@ def keyword(text: str) -> Legs:
     return Legs(text, sparse=bm25.encode_query(text))
 
 
+async def ranked(index: VectorIndex, scope: Scope, legs: Legs, **options: Any) -> list[Candidate]:
+    return (await index.search(scope, legs, **options)).candidates
+
+
 async def found(index: VectorIndex, scope: Scope, legs: Legs = NEAR) -> set[UUID]:
-    return {UUID(candidate.chunk_id) for candidate in await index.search(scope, legs, depth=50)}
+    return {UUID(candidate.chunk_id) for candidate in await ranked(index, scope, legs, depth=50)}
 
 
 class TestCollection:
@@ -171,7 +176,7 @@ class TestTenants:
     ) -> None:
         for text in ("the turbine failed", "the pump works", "the valve works"):
             await add(text=text)
-        before = await index.search(Scope(tenant), keyword("turbine works"), depth=10)
+        before = await ranked(index, Scope(tenant), keyword("turbine works"), depth=10)
 
         other = uuid4()
         document = uuid4()
@@ -183,7 +188,7 @@ class TestTenants:
         await index.activate(other, [(document, 1)])
 
         assert len(before) == 3
-        assert await index.search(Scope(tenant), keyword("turbine works"), depth=10) == before
+        assert await ranked(index, Scope(tenant), keyword("turbine works"), depth=10) == before
 
     async def test_another_collection_does_not_change_keyword_scores_within_one(
         self, index: VectorIndex, add: Add, tenant: UUID
@@ -192,27 +197,27 @@ class TestTenants:
             await add(text=text, collection="plant")
         within = Scope(tenant, filters=AnyOf(Field.COLLECTION, ("plant",)))
         also = And((AnyOf(Field.COLLECTION, ("plant",)), Exists(Field.DOC_TYPE)))
-        before = await index.search(within, keyword("turbine works"), depth=10)
+        before = await ranked(index, within, keyword("turbine works"), depth=10)
 
         for n in range(20):
             await add(text=f"the turbine number {n}", collection="museum")
 
-        assert await index.search(within, keyword("turbine works"), depth=10) == before
-        narrowed = await index.search(Scope(tenant, filters=also), keyword("turbine works"), depth=10)
+        assert await ranked(index, within, keyword("turbine works"), depth=10) == before
+        narrowed = await ranked(index, Scope(tenant, filters=also), keyword("turbine works"), depth=10)
         assert {found.score for found in narrowed} <= {found.score for found in before}
-        everywhere = await index.search(Scope(tenant), keyword("works"), depth=10)
-        assert everywhere[0].score != (await index.search(within, keyword("works"), depth=10))[0].score
+        everywhere = await ranked(index, Scope(tenant), keyword("works"), depth=10)
+        assert everywhere[0].score != (await ranked(index, within, keyword("works"), depth=10))[0].score
 
     async def test_inactive_points_do_not_change_keyword_scores(
         self, index: VectorIndex, add: Add, chunk: Make, tenant: UUID
     ) -> None:
         for text in ("the turbine failed", "the pump works"):
             await add(text=text)
-        before = await index.search(Scope(tenant), keyword("turbine"), depth=10)
+        before = await ranked(index, Scope(tenant), keyword("turbine"), depth=10)
 
         await index.upsert_inactive([chunk(text=f"turbine {n}", ordinal=n) for n in range(20)])
 
-        assert await index.search(Scope(tenant), keyword("turbine"), depth=10) == before
+        assert await ranked(index, Scope(tenant), keyword("turbine"), depth=10) == before
 
 
 class TestPrincipals:
@@ -269,12 +274,37 @@ class TestSearch:
         passage = (await index.fetch(Scope(tenant), [str(made.id)]))[str(made.id)]
         assert (passage.doc_type, passage.tags, passage.metadata) == ("note", ["new"], {"new": 2})
 
+    async def test_a_fused_ranking_tells_what_each_leg_found(
+        self, index: VectorIndex, add: Add, tenant: UUID
+    ) -> None:
+        near = await add(text="about pumps", dense=[0.9, 0.1, 0.0, 0.0])
+        named = await add(text="the turbine", dense=[0.0, 1.0, 0.0, 0.0])
+
+        legs = Legs("turbine", [1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
+        found = await index.search(Scope(tenant), legs, depth=1)
+
+        assert [candidate.chunk_id for candidate in found.dense] == [str(near.id)]
+        assert [candidate.chunk_id for candidate in found.sparse] == [str(named.id)]
+        assert len(found.candidates) == 2
+
+    async def test_entries_of_payloads_can_be_read_by_themselves(
+        self, index: VectorIndex, add: Add, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("quarry_common.vectors.index.PLACES_PER_REQUEST", 2)
+        made = [await add(tags=[f"t{n}"], metadata={'a "b"': n}) for n in range(3)]
+        ids = [str(each.id) for each in made]
+
+        known = await index.attributes(Scope(tenant), ids, ["tags", "metadata"])
+
+        assert known == {str(each.id): {"tags": each.tags, "metadata": each.metadata} for each in made}
+        assert await index.attributes(Scope(uuid4()), ids, ["tags"]) == {}
+
     async def test_each_leg_ranks_by_its_own_score(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
         close = await add(text="about pumps", dense=[0.9, 0.1, 0.0, 0.0])
         named = await add(text="the turbine", dense=[0.0, 1.0, 0.0, 0.0])
 
-        semantic = await index.search(Scope(tenant), NEAR, depth=10)
-        lexical = await index.search(Scope(tenant), keyword("turbine"), depth=10)
+        semantic = await ranked(index, Scope(tenant), NEAR, depth=10)
+        lexical = await ranked(index, Scope(tenant), keyword("turbine"), depth=10)
 
         assert [candidate.chunk_id for candidate in semantic] == [str(close.id), str(named.id)]
         assert [candidate.chunk_id for candidate in lexical] == [str(named.id)]
@@ -286,10 +316,10 @@ class TestSearch:
         await add(text="nothing alike", dense=[0.0, 0.0, 1.0, 0.0])
 
         legs = Legs("the turbine", [1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
-        ranked = await index.search(Scope(tenant), legs, depth=10)
+        listed = await ranked(index, Scope(tenant), legs, depth=10)
 
-        assert [candidate.chunk_id for candidate in ranked[:2]] == [str(both.id), str(dense_only.id)]
-        assert ranked[0].score == pytest.approx(1.0)
+        assert [candidate.chunk_id for candidate in listed[:2]] == [str(both.id), str(dense_only.id)]
+        assert listed[0].score == pytest.approx(1.0)
 
     async def test_equal_scores_are_in_the_order_of_their_ids(
         self, index: VectorIndex, chunk: Make, tenant: UUID
@@ -298,18 +328,18 @@ class TestSearch:
         await index.upsert_inactive([chunk(document_id=document, ordinal=n) for n in range(20)])
         await index.activate(tenant, [(document, 1)])
 
-        ranked = [candidate.chunk_id for candidate in await index.search(Scope(tenant), NEAR, depth=20)]
+        listed = [candidate.chunk_id for candidate in await ranked(index, Scope(tenant), NEAR, depth=20)]
 
-        assert len(ranked) == 20
-        assert ranked == sorted(ranked)
+        assert len(listed) == 20
+        assert listed == sorted(listed)
 
     async def test_candidates_tell_their_document_when_asked(
         self, index: VectorIndex, add: Add, tenant: UUID
     ) -> None:
         made = await add(version=3)
 
-        (plain,) = await index.search(Scope(tenant), NEAR, depth=10)
-        (told,) = await index.search(Scope(tenant), NEAR, depth=10, documents=True)
+        (plain,) = await ranked(index, Scope(tenant), NEAR, depth=10)
+        (told,) = await ranked(index, Scope(tenant), NEAR, depth=10, documents=True)
 
         assert (plain.document_id, plain.version) == ("", 0)
         assert (told.document_id, told.version) == (str(made.document_id), 3)
@@ -317,7 +347,7 @@ class TestSearch:
     async def test_no_legs_find_nothing(self, index: VectorIndex, add: Add, tenant: UUID) -> None:
         await add()
 
-        assert await index.search(Scope(tenant), keyword("?!"), depth=10) == []
+        assert await ranked(index, Scope(tenant), keyword("?!"), depth=10) == []
 
 
 class TestFailures:
@@ -327,7 +357,7 @@ class TestFailures:
             index = VectorIndex(client, settings, embedder_id="x", dimensions=4)
 
             with pytest.raises(UnavailableError, match="cannot be reached"):
-                await index.search(Scope(uuid4()), NEAR, depth=10)
+                await ranked(index, Scope(uuid4()), NEAR, depth=10)
 
     async def test_a_server_that_does_not_answer_ends_at_the_deadline(
         self, monkeypatch: pytest.MonkeyPatch

@@ -47,7 +47,8 @@ def resume(query: Query, leg_limit: int) -> Cursor:
         raise _wrong("is not a cursor; send `next_cursor` of an answer as it is")
     if cursor.fingerprint != _fingerprint(query):
         raise _wrong(
-            "belongs to another query; only `limit` and `highlight` may change between the pages of one"
+            "belongs to another query; only `limit`, `highlight`, `facets` and `explain` may change between "
+            "the pages of one"
         )
     return cursor
 
@@ -59,7 +60,16 @@ def after(cursor: Cursor, shown: int) -> str:
 
 
 def _fingerprint(query: Query) -> bytes:
-    same = (query.tenant_id, query.query, query.mode, query.filters, query.group_by_document)
+    same = (
+        query.tenant_id,
+        query.query,
+        query.mode,
+        query.filters,
+        query.group_by_document,
+        query.sort,
+        query.min_score,
+        query.rerank,
+    )
     return hashlib.blake2b(msgspec.json.encode(same), digest_size=_FINGERPRINT_BYTES).digest()
 
 

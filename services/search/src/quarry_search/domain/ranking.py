@@ -1,26 +1,14 @@
-"""What is searched for, and which of the candidates make the answer."""
+"""Which of the candidates make the answer, and why they stand where they do."""
 
-import unicodedata
 from collections.abc import Sequence
 from uuid import UUID
 
-from quarry_common.contracts.search import Result
-from quarry_common.errors import FieldError, ValidationError
+from quarry_common.contracts.search import Place, Result, ResultExplanation
 from quarry_common.vectors.points import Passage
 from quarry_common.vectors.queries import Candidate
 
 Hit = tuple[Candidate, Passage]
 """A candidate and what is in it."""
-
-
-def check_text(text: str) -> None:
-    """Raise `ValidationError` when `text` has nothing that could be searched for."""
-    # The categories C and Z of Unicode: control and format characters, unassigned code points, spaces.
-    if all(unicodedata.category(char)[0] in "CZ" for char in text):
-        raise ValidationError(
-            "The query is empty.",
-            errors=[FieldError("query", "must hold more than spaces and control characters")],
-        )
 
 
 def best_of_documents(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -46,7 +34,27 @@ def of_newest_versions(hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in hits if hit[1].version == newest[hit[1].document_id]]
 
 
-def result(found: Candidate, passage: Passage, highlights: list[str]) -> Result:
+class Places:
+    """Where candidates stood in each list."""
+
+    def __init__(
+        self, dense: Sequence[Candidate], sparse: Sequence[Candidate], fused: Sequence[Candidate]
+    ) -> None:
+        self._lists = {"dense": _places(dense), "sparse": _places(sparse), "fused": _places(fused)}
+
+    def explain(self, chunk_id: str, rerank: Place | None) -> ResultExplanation:
+        """Return why a result stands where it does."""
+        named = {name: places.get(chunk_id) for name, places in self._lists.items()}
+        return ResultExplanation(**named, rerank=rerank)
+
+
+def _places(candidates: Sequence[Candidate]) -> dict[str, Place]:
+    return {found.chunk_id: Place(rank, found.score) for rank, found in enumerate(candidates, start=1)}
+
+
+def result(
+    found: Candidate, passage: Passage, highlights: list[str], explanation: ResultExplanation | None
+) -> Result:
     """Return `passage` as the answer shows it."""
     return Result(
         document_id=passage.document_id,
@@ -67,4 +75,5 @@ def result(found: Candidate, passage: Passage, highlights: list[str]) -> Result:
         collection=passage.collection,
         source_url=passage.source_url,
         created_at=passage.created_at,
+        explanation=explanation,
     )
