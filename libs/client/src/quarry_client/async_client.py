@@ -51,6 +51,7 @@ class AsyncClient:
     get_collection = AsyncOperation(calls.get_collection)
     delete_collection = AsyncOperation(calls.delete_collection)
     search = AsyncOperation(calls.search)
+    search_batch = AsyncOperation(calls.search_batch)
     create_key = AsyncOperation(calls.create_key)
     list_keys = AsyncOperation(calls.list_keys)
     revoke_key = AsyncOperation(calls.revoke_key)

@@ -59,6 +59,7 @@ class Client:
     get_collection = Operation(calls.get_collection)
     delete_collection = Operation(calls.delete_collection)
     search = Operation(calls.search)
+    search_batch = Operation(calls.search_batch)
     create_key = Operation(calls.create_key)
     list_keys = Operation(calls.list_keys)
     revoke_key = Operation(calls.revoke_key)

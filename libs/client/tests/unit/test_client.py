@@ -77,6 +77,46 @@ def test_a_search_sends_only_what_was_asked_and_reads_typed_results(server: Serv
     assert isinstance(read.results[0].document_id, UUID)
 
 
+def test_a_search_sends_its_further_options_and_reads_what_they_bring(server: Server, client: Client) -> None:
+    places = {"dense": {"rank": 1, "score": 0.5}}
+    answer = {
+        "query_id": str(uuid4()), "mode": "hybrid", "query": "x", "total": 1,
+        "results": [result("a", explanation=places)], "facets": {"tags": [{"value": "law", "count": 2}]},
+        "rerank": "done", "explanation": {"terms": ["x"]},
+    }  # fmt: skip
+    server.answer = replies(Reply(200, answer))
+    job_id = uuid4()
+
+    read = client.search(
+        "x", facets=["tags"], sort="-title", min_score=0.1, explain=True, rerank=True, wait_for=[job_id]
+    )
+
+    sent = server.received[0].json()
+    assert (sent["facets"], sent["sort"], sent["min_score"], sent["explain"]) == (
+        ["tags"],
+        "-title",
+        0.1,
+        True,
+    )
+    assert (sent["rerank"], sent["wait_for"], sent["wait_seconds"]) == (True, [str(job_id)], 10)
+    assert read.facets["tags"][0].count == 2
+    assert read.results[0].explanation is not None
+    assert read.results[0].explanation["dense"].rank == 1
+
+
+def test_several_searches_have_their_own_outcomes(server: Server, client: Client) -> None:
+    answer = {"query_id": str(uuid4()), "mode": "hybrid", "query": "x", "total": 0, "results": []}
+    problem = {"type": "/problems/not_found", "title": "Not found", "status": 404, "code": "not_found"}
+    server.answer = replies(Reply(200, {"results": [{"answer": answer}, {"error": problem}]}))
+
+    read = client.search_batch([{"query": "x"}, {"query": "y", "limit": 3}])
+
+    assert server.received[0].json() == {"queries": [{"query": "x"}, {"query": "y", "limit": 3}]}
+    assert read.results[0].answer is not None
+    assert read.results[1].error is not None
+    assert read.results[1].error.code == "not_found"
+
+
 def test_a_file_is_sent_as_multipart_with_its_fields(server: Server, client: Client, tmp_path: Path) -> None:
     server.answer = replies(ACCEPTED)
     file = tmp_path / "naïve.txt"

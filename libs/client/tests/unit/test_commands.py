@@ -89,6 +89,26 @@ def test_a_search_sends_its_options(quarry: Quarry, served: Server) -> None:
     }
 
 
+def test_a_search_shows_facets_and_places(quarry: Quarry, served: Server) -> None:
+    places = {"dense": {"rank": 2, "score": 0.5}, "fused": {"rank": 1, "score": 1.0}}
+    facets = {"tags": [{"value": "law", "count": 2}, {"value": "tax", "count": 1}]}
+    served.answer = lambda _: answered(result("a", explanation=places), facets=facets, rerank="failed")
+
+    options = ("--facet", "tags", "--sort", "-title", "--min-score", "0.2", "--explain", "--rerank")
+    shown = quarry("search", "x", *options).stdout
+
+    sent = served.received[0].json()
+    assert (sent["facets"], sent["sort"], sent["min_score"], sent["rerank"]) == (
+        ["tags"],
+        "-title",
+        0.2,
+        True,
+    )
+    assert "dense #2 (0.5000), fused #1 (1.0000)" in shown
+    assert "tags: law (2), tax (1)" in shown
+    assert "The reranker did not answer" in shown
+
+
 def test_highlights_are_shown_without_markup(quarry: Quarry, served: Server) -> None:
     served.answer = lambda _: answered(result("a", highlights=["a <mark>b</mark> &lt;c&gt; &amp; d"]))
     assert "a b <c> & d" in quarry("search", "b").stdout

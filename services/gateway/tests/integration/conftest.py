@@ -57,6 +57,7 @@ class Backend:
         self.queries: list[search.Query] = []
         self.resolved = 0
         self.job_outcome: work.JobState | None = work.JobState.SUCCEEDED
+        self.job_reads = 0
         self.job_error = ErrorData("encrypted_file", 422, "The file is encrypted", "It asks for a password.")
         self.refuse_accept: QuarryError | None = None
         self.refuse_batch: dict[int, QuarryError] = {}
@@ -113,7 +114,7 @@ class Backend:
                 (collections.LIST_COLLECTIONS, self.list_collections),
                 (collections.DELETE_COLLECTION, self.delete_collection),
             ],
-            "search": [(search.QUERY, self.query)],
+            "search": [(search.QUERY, self.query), (search.BATCH, self.search_batch)],
         }
         for method, handler in pairs[service]:
             server.answer(method, self._noted(handler))  # type: ignore[arg-type]
@@ -236,6 +237,7 @@ class Backend:
             raise PreconditionFailedError("The document is at another revision.")
 
     async def get_job(self, asked: work.JobRef) -> work.JobDetail:
+        self.job_reads += 1
         if self.refuse_job is not None:
             raise self.refuse_job
         job = self._job(asked.tenant_id, asked.job_id)
@@ -353,6 +355,16 @@ class Backend:
     async def query(self, asked: search.Query) -> search.Answer:
         self.queries.append(asked)
         return search.Answer(new_id(), asked.mode, asked.query, 0, [], {"total": 0.1})
+
+    async def search_batch(self, asked: search.Batch) -> search.Outcomes:
+        return search.Outcomes(
+            [
+                search.Outcome(error=NotFoundError("Nothing is called so.").data)
+                if query.query == "fail"
+                else search.Outcome(answer=await self.query(query))
+                for query in asked.queries
+            ]
+        )
 
 
 @asynccontextmanager

@@ -47,6 +47,7 @@ EXPECTED = {
     "GET /api/collections/{name:str}": "collections:read",
     "DELETE /api/collections/{name:str}": "collections:write",
     "POST /api/search": "search",
+    "POST /api/search/batch": "search",
     "POST /api/keys": "keys:write",
     "GET /api/keys": "keys:read",
     "DELETE /api/keys/{key_id:str}": "keys:write",

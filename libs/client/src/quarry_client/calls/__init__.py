@@ -35,6 +35,7 @@ from quarry_client.calls.search import (
     get_collection,
     list_collections,
     search,
+    search_batch,
 )
 from quarry_client.calls.tenancy import (
     create_key,
@@ -93,5 +94,6 @@ __all__ = [
     "retry_job",
     "revoke_key",
     "search",
+    "search_batch",
     "version",
 ]

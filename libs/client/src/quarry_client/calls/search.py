@@ -1,6 +1,8 @@
 """Collections and searches."""
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 
@@ -37,8 +39,19 @@ def search(
     filters: types.Filter | None = None,
     group_by_document: bool = False,
     highlight: bool = False,
+    facets: Sequence[str] = (),
+    sort: types.SearchSort | None = None,
+    min_score: float | None = None,
+    explain: bool = False,
+    rerank: bool | None = None,
+    wait_for: Sequence[UUID] = (),
+    wait_seconds: float = 10.0,
 ) -> Call[types.Answer]:
-    """Find passages, best first; at most 100 at once."""
+    """Find passages, best first; at most 100 at once.
+
+    `facets` names fields whose values are counted. With `wait_for` the search waits, up to `wait_seconds`,
+    until those jobs have succeeded.
+    """
     body = {
         "query": query,
         "mode": mode,
@@ -47,7 +60,25 @@ def search(
         "filters": filters,
         "group_by_document": group_by_document,
         "highlight": highlight,
+        "facets": list(facets) or None,
+        "sort": sort,
+        "min_score": min_score,
+        "explain": explain or None,
+        "rerank": rerank,
+        "wait_for": list(wait_for) or None,
+        "wait_seconds": wait_seconds if wait_for else None,
     }
     # A search is a POST only for its length: it changes nothing.
     encoded = msgspec.json.encode(without_none(body))
-    return Call("POST", "/api/search", types.Answer, body=encoded, repeatable=True)
+    extra_seconds = wait_seconds if wait_for else 0.0
+    return Call(
+        "POST", "/api/search", types.Answer, body=encoded, repeatable=True, extra_seconds=extra_seconds
+    )
+
+
+def search_batch(queries: Sequence[Mapping[str, object]]) -> Call[types.SearchBatch]:
+    """Search for several things at once, up to fifty; each as the API's reference describes a search."""
+    encoded = msgspec.json.encode({"queries": list(queries)})
+    return Call(
+        "POST", "/api/search/batch", types.SearchBatch, body=encoded, repeatable=True, extra_seconds=30.0
+    )

@@ -10,7 +10,7 @@ from quarry_client.cli.connection import json_option, with_client
 from quarry_client.cli.output import console, heading, plain, print_json
 from quarry_client.cli.values import parse_filter
 from quarry_client.client import Client
-from quarry_client.types import MODES, Answer, Mode, Result
+from quarry_client.types import MODES, SEARCH_SORTS, Answer, Mode, Place, Result, SearchSort
 
 _PASSAGE_LENGTH = 500
 
@@ -23,6 +23,11 @@ _PASSAGE_LENGTH = 500
 @click.option("--filter", "filter_json", metavar="JSON", help='A filter, such as {"tags": ["law"]}.')
 @click.option("--group", is_flag=True, help="One passage per document: its best.")
 @click.option("--highlight", is_flag=True, help="Show the excerpts that matched.")
+@click.option("--facet", "facets", multiple=True, help="Count the values of a field, such as tags.")
+@click.option("--sort", type=click.Choice(SEARCH_SORTS), help="Sort what was found.")
+@click.option("--min-score", type=float, help="Leave out what scores less.")
+@click.option("--explain", is_flag=True, help="Tell where each result stood in each list.")
+@click.option("--rerank/--no-rerank", default=None, help="Let the reranker order the best results, or not.")
 @click.option("--cursor", help="Go on after an earlier answer (its next_cursor).")
 @json_option
 @with_client()
@@ -35,6 +40,11 @@ def search(
     filter_json: str | None,
     group: bool,
     highlight: bool,
+    facets: tuple[str, ...],
+    sort: SearchSort | None,
+    min_score: float | None,
+    explain: bool,
+    rerank: bool | None,
     cursor: str | None,
     as_json: bool,
 ) -> None:
@@ -47,6 +57,11 @@ def search(
         filters=parse_filter(filter_json, collections),
         group_by_document=group,
         highlight=highlight,
+        facets=facets,
+        sort=sort,
+        min_score=min_score,
+        explain=explain,
+        rerank=rerank,
     )
     if as_json:
         print_json(answer)
@@ -60,10 +75,17 @@ def _show(answer: Answer) -> None:
         screen.print(_heading(rank, result), soft_wrap=True)
         screen.print(_passage(result))
         screen.print(Text(plain(_source(result)), style="dim"), soft_wrap=True)
+        if result.explanation:
+            screen.print(Text(_places(result.explanation), style="dim"), soft_wrap=True)
         screen.print()
     if not answer.results:
         click.echo("Nothing was found.")
         return
+    for name, counts in answer.facets.items():
+        values = ", ".join(f"{count.value} ({count.count})" for count in counts)
+        click.echo(f"{plain(name)}: {plain(values) or '-'}")
+    if answer.rerank == "failed":
+        click.echo("The reranker did not answer: the order is that of the two legs.")
     total = answer.timings_ms.get("total")
     took = f", {total:.0f} ms" if total is not None else ""
     click.echo(f"{len(answer.results)} of {answer.total} passages, {answer.mode}{took}")
@@ -96,6 +118,10 @@ def _marked(excerpt: str) -> Text:
             plain(" ".join(html.unescape(part).split("\n"))), style="bold yellow" if number % 2 else ""
         )
     return line
+
+
+def _places(explanation: dict[str, Place]) -> str:
+    return ", ".join(f"{name} #{place.rank} ({place.score:.4f})" for name, place in explanation.items())
 
 
 def _source(result: Result) -> str:

@@ -1,15 +1,19 @@
 """Collections and searches."""
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from uuid import UUID
 
 import msgspec
 
 from quarry_client.types.documents import MetadataValue
+from quarry_client.types.system import Problem
 
 Mode = Literal["hybrid", "semantic", "keyword"]
 
+SearchSort = Literal["relevance", "created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"]
+
+SEARCH_SORTS: Final[tuple[SearchSort, ...]] = get_args(SearchSort)
 MODES: Final[tuple[Mode, ...]] = ("hybrid", "semantic", "keyword")
 
 Filter = dict[str, object]
@@ -34,6 +38,13 @@ class CollectionPage(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a result stood in one list, 1 the first, and its score there."""
+
+    rank: int
+    score: float
+
+
 class Result(msgspec.Struct, frozen=True):
     """A cited passage."""
 
@@ -56,6 +67,15 @@ class Result(msgspec.Struct, frozen=True):
     tags: list[str] = []
     metadata: dict[str, MetadataValue] = {}
     source_url: str | None = None
+    explanation: dict[str, Place] | None = None
+    """Where it stood in each list: `dense`, `sparse`, `fused`, `rerank`."""
+
+
+class FacetCount(msgspec.Struct, frozen=True):
+    """How many of the documents that were found have a value."""
+
+    value: str | int | float | bool
+    count: int
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,3 +88,20 @@ class Answer(msgspec.Struct, frozen=True):
     results: list[Result]
     timings_ms: dict[str, float] = {}
     next_cursor: str | None = None
+    facets: dict[str, list[FacetCount]] = {}
+    rerank: str = "not_asked"
+    explanation: dict[str, object] | None = None
+    """How the answer came about, when that was asked for."""
+
+
+class SearchEntry(msgspec.Struct, frozen=True):
+    """What became of one search of a batch; one of the two is given."""
+
+    answer: Answer | None = None
+    error: Problem | None = None
+
+
+class SearchBatch(msgspec.Struct, frozen=True):
+    """What became of the searches of a batch, in their order."""
+
+    results: list[SearchEntry]

@@ -1,31 +1,54 @@
 """Search: ranked, cited passages."""
 
-from typing import Annotated, Any
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
 
 import msgspec
 from litestar import Response, post
-from msgspec import Meta
 
-from quarry_common.contracts import filters
-from quarry_common.contracts.search import QUERY, Answer, Query, SearchMode
+from quarry_common.contracts.jobs import JobState
+from quarry_common.contracts.search import BATCH, QUERY, Answer, Batch
 from quarry_common.contracts.tenancy import Scope
+from quarry_common.errors import ConflictError, DeadlineExceededError
+from quarry_gateway.acceptance import outcome
 from quarry_gateway.bodies import read_json
-from quarry_gateway.filtering import wrong_filter
-from quarry_gateway.gateway import Call, gateway_of, reply
+from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
 from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import Cursor
+from quarry_gateway.problems import ItemProblem, item_problem
+from quarry_gateway.search_forms import (
+    Search,
+    SearchBatch,
+    query_of,
+    wrong_entries,
+    wrong_queries,
+)
+
+TAG = "Search"
+READS_ONLY = "It only reads, and so may be repeated: an `Idempotency-Key` is not needed and not looked at."
+BATCH_SECONDS = 30.0
 
 
-class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to look for. `filters` is described in docs/services/gateway.md."""
+class WriteFailedError(ConflictError):
+    """A job that the search should wait for did not succeed, so what it wrote will never be seen."""
 
-    query: Annotated[str, Meta(min_length=1, max_length=8000)]
-    mode: SearchMode = SearchMode.HYBRID
-    limit: Annotated[int, Meta(ge=1, le=100)] = 10
-    cursor: Cursor | None = None
-    filters: dict[str, Any] | None = None
-    group_by_document: bool = False
-    highlight: bool = False
+    code = "write_failed"
+    title = "A job that was waited for has failed"
+    advice = "Read the job, mend what it tells of, or search without waiting for it."
+
+
+class BatchEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one search of a batch; one of the two is given."""
+
+    answer: Answer | msgspec.UnsetType = msgspec.UNSET
+    error: ItemProblem | msgspec.UnsetType = msgspec.UNSET
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """What became of the searches of a batch, in their order."""
+
+    results: list[BatchEntry]
 
 
 @post(
@@ -34,12 +57,9 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opt=declare(
         Operation(
             access=Scope.SEARCH,
-            tag="Search",
+            tag=TAG,
             summary="Search",
-            description=(
-                "The mode asked for is the mode that runs. It only reads, and so may be repeated: an "
-                "`Idempotency-Key` is not needed and not looked at."
-            ),
+            description=f"The mode asked for is the mode that runs. {READS_ONLY}",
             body=Search,
             body_example={
                 "query": "notice period of the lease",
@@ -48,9 +68,10 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 "filters": {"doc_type": ["pdf", "docx"], "metadata": {"year": {"gte": 2020}}},
                 "group_by_document": True,
                 "highlight": True,
+                "facets": ["doc_type", "metadata.author"],
             },
             replies={200: Answer},
-            errors=(429,),
+            errors=(404, 409, 429),
             reads_only=True,
         )
     ),
@@ -58,18 +79,78 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def search(request: Call) -> Response[bytes]:
     """Answer the passages that fit best."""
     tenant_id = request.auth.tenant_id
-    body = await read_json(request, Search, wrong_filter("filters"))
-    asked = Query(
-        tenant_id=tenant_id,
-        query=body.query,
-        mode=body.mode,
-        limit=body.limit,
-        cursor=body.cursor,
-        filters=filters.parse(body.filters) if body.filters else None,
-        group_by_document=body.group_by_document,
-        highlight=body.highlight,
+    form = await read_json(request, Search, wrong_entries)
+    asked = query_of(form, tenant_id)
+    gateway = gateway_of(request)
+    await _written(gateway, tenant_id, form.wait_for, form.wait_seconds)
+    return reply(await gateway.ask(QUERY, asked))
+
+
+@post(
+    "/api/search/batch",
+    status_code=200,
+    opt=declare(
+        Operation(
+            access=Scope.SEARCH,
+            tag=TAG,
+            summary="Search for several things at once",
+            description=f"Each search has an answer or an error of its own. {READS_ONLY}",
+            body=SearchBatch,
+            body_example={"queries": [{"query": "notice period"}, {"query": "deposit", "mode": "keyword"}]},
+            replies={200: BatchAnswer},
+            errors=(404, 409, 429),
+            reads_only=True,
+        )
+    ),
+)
+async def search_batch(request: Call) -> Response[bytes]:
+    """Answer several searches."""
+    tenant_id = request.auth.tenant_id
+    form = await read_json(request, SearchBatch, wrong_queries)
+    asked = Batch(
+        [query_of(each, tenant_id, f"queries[{index}].") for index, each in enumerate(form.queries)]
     )
-    return reply(await gateway_of(request).ask(QUERY, asked))
+    gateway = gateway_of(request)
+    waited_for = list(dict.fromkeys(job_id for each in form.queries for job_id in each.wait_for))
+    await _written(gateway, tenant_id, waited_for, max(each.wait_seconds for each in form.queries))
+    found = await gateway.ask(BATCH, asked, BATCH_SECONDS)
+    return reply(
+        BatchAnswer(
+            [
+                BatchEntry(error=item_problem(each.error))
+                if each.error is not None
+                else BatchEntry(answer=each.answer or msgspec.UNSET)
+                for each in found.outcomes
+            ]
+        )
+    )
 
 
-HANDLERS = [search]
+async def _written(gateway: Gateway, tenant_id: UUID, job_ids: Sequence[UUID], seconds: float) -> None:
+    """Return when the jobs have succeeded: then searches see what they wrote.
+
+    Raises `NotFoundError` for a job that there is not, `WriteFailedError` for one that will never succeed and
+    `DeadlineExceededError` when the time is over.
+    """
+    until = time.monotonic() + seconds
+
+    async def wait(job_id: UUID) -> None:
+        job = await outcome(gateway, tenant_id, job_id, max(until - time.monotonic(), 0.0))
+        if not job.state.final:
+            raise DeadlineExceededError(
+                f"The job {job_id} is {job.state.value} still after {seconds:g} s.",
+                advice="Wait longer, or search without waiting for it.",
+                retry_after_seconds=1,
+            )
+        if job.state is not JobState.SUCCEEDED:
+            raise WriteFailedError(f"The job {job_id} was {job.state.value}.")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job_id in dict.fromkeys(job_ids):
+                group.create_task(wait(job_id))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+HANDLERS = [search, search_batch]
