@@ -198,3 +198,38 @@ async def test_scores_do_not_change_when_another_tenant_imports(
 
     assert await scores() == before
     assert before["keyword"][0][1] > 0
+
+
+async def test_a_search_that_waits_for_a_write_sees_it(tenant: Tenant) -> None:
+    for n in range(5):
+        accepted = await tenant.client.create_document(content=f"Ledger number {n} of the harbour.")
+
+        answer = await tenant.client.search(f"ledger {n}", mode="keyword", wait_for=[accepted.job_id])
+
+        assert accepted.document_id in {result.document_id for result in answer.results}
+
+
+async def test_phrases_facets_order_and_explanations_come_through(shelf: Tenant) -> None:
+    answer = await shelf.client.search(
+        "turbine", mode="keyword", facets=["doc_type", "metadata.year"], sort="-title", explain=True
+    )
+
+    counted = {count.value: count.count for count in answer.facets["doc_type"]}
+    assert counted == {"report": 2, "memo": 1, "note": 1}
+    titles = [result.title for result in answer.results]
+    assert titles == sorted(titles, key=str.casefold, reverse=True)
+    assert all(result.explanation and "sparse" in result.explanation for result in answer.results)
+    assert answer.explanation is not None
+    assert answer.explanation["trace_id"] is not None
+
+
+async def test_several_searches_at_once_are_those_searches(shelf: Tenant) -> None:
+    single = await shelf.client.search("turbine", mode="keyword")
+
+    batch = await shelf.client.search_batch([{"query": "turbine", "mode": "keyword"}, {"query": " "}])
+
+    first, second = batch.results
+    assert first.answer is not None
+    assert [each.chunk_id for each in first.answer.results] == [each.chunk_id for each in single.results]
+    assert second.error is not None
+    assert second.error.code == "validation_failed"
