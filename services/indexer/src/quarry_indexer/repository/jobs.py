@@ -175,8 +175,12 @@ async def cancel(
         f"""
         UPDATE jobs SET state = 'cancelled', finished_at = now(), lease_token = NULL, leased_until = NULL,
             revision = revision + 1, log = logged(log, attempt, $4)
-        WHERE ($1::uuid[] IS NULL OR id = ANY($1)) AND ($2::uuid[] IS NULL OR document_id = ANY($2))
-          AND (state = 'queued' OR (state = 'running' AND NOT $3)) RETURNING {_COLUMNS}
+        WHERE id IN (
+            SELECT id FROM jobs
+            WHERE ($1::uuid[] IS NULL OR id = ANY($1)) AND ($2::uuid[] IS NULL OR document_id = ANY($2))
+              AND (state = 'queued' OR (state = 'running' AND NOT $3))
+            ORDER BY id FOR NO KEY UPDATE)
+        RETURNING {_COLUMNS}
         """,  # noqa: S608
         job_ids,
         document_ids,

@@ -1,5 +1,6 @@
 """Statements of who works on a job: keeping a lease, and ending it. Each asks for the lease's token, so that
-a worker which lost its lease changes nothing."""
+a worker which lost its lease changes nothing. Rows of several jobs are locked in the order of their ids: a
+worker renews its leases while it writes what it has done, and neither may wait for the other in turn."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -33,13 +34,22 @@ class Lease(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+_MINE = """mine AS (
+    SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND lease_token = $2 AND state = 'running'
+    ORDER BY id FOR NO KEY UPDATE)
+"""
+
+
 async def renew(connection: Connection, leases: Mapping[UUID, UUID], lease_seconds: float) -> set[UUID]:
     """Make leases last, given as tokens by job; return the jobs still held. Needs the worker role."""
     rows = await connection.fetch(
         """
+        WITH mine AS (
+            SELECT jobs.id FROM jobs JOIN unnest($1::uuid[], $2::uuid[]) AS held (id, token)
+                ON held.id = jobs.id AND held.token = lease_token
+            WHERE state = 'running' ORDER BY jobs.id FOR NO KEY UPDATE OF jobs)
         UPDATE jobs SET leased_until = now() + make_interval(secs => $3)
-        FROM unnest($1::uuid[], $2::uuid[]) AS held (id, token)
-        WHERE jobs.id = held.id AND lease_token = held.token AND state = 'running' RETURNING jobs.id
+        FROM mine WHERE jobs.id = mine.id RETURNING jobs.id
         """,
         list(leases),
         list(leases.values()),
@@ -53,11 +63,12 @@ async def enter(
 ) -> set[UUID]:
     """Record what the jobs of one token are doing, hold their rows; return those still held."""
     rows = await connection.fetch(
-        """
+        f"""
+        WITH {_MINE}
         UPDATE jobs SET stage = $3, revision = revision + 1,
             log = CASE WHEN $4 = '' THEN log ELSE logged(log, attempt, $4) END
-        WHERE id = ANY($1::uuid[]) AND lease_token = $2 AND state = 'running' RETURNING id
-        """,
+        FROM mine WHERE jobs.id = mine.id RETURNING jobs.id
+        """,  # noqa: S608 - a constant
         job_ids,
         token,
         stage,
@@ -80,17 +91,18 @@ async def advance(
 ) -> set[UUID]:
     """Record how far jobs of one token are, hold their rows; return those still held."""
     rows = await connection.fetch(
-        """
-        UPDATE jobs SET stage = $2, chunks_done = p.chunks_done, chunks_total = p.chunks_total, takeovers = 0,
+        f"""
+        WITH {_MINE}
+        UPDATE jobs SET stage = $3, chunks_done = p.chunks_done, chunks_total = p.chunks_total, takeovers = 0,
             revision = revision + 1,
             log = CASE WHEN p.message = '' THEN log ELSE logged(log, attempt, p.message) END
-        FROM unnest($3::uuid[], $4::int[], $5::int[], $6::text[])
-            AS p (job_id, chunks_done, chunks_total, message)
-        WHERE jobs.id = p.job_id AND lease_token = $1 AND state = 'running' RETURNING jobs.id
-        """,
+        FROM mine JOIN unnest($1::uuid[], $4::int[], $5::int[], $6::text[])
+            AS p (job_id, chunks_done, chunks_total, message) ON p.job_id = mine.id
+        WHERE jobs.id = mine.id RETURNING jobs.id
+        """,  # noqa: S608 - a constant
+        [each.job_id for each in progress],
         token,
         stage,
-        [each.job_id for each in progress],
         [each.chunks_done for each in progress],
         [each.chunks_total for each in progress],
         [each.message for each in progress],
@@ -108,11 +120,12 @@ async def finish(
 ) -> set[UUID]:
     """End jobs of one token; return those whose lease was still held."""
     rows = await connection.fetch(
-        """
+        f"""
+        WITH {_MINE}
         UPDATE jobs SET state = $3, error = $4, finished_at = now(), lease_token = NULL, leased_until = NULL,
             revision = revision + 1, log = logged(log, attempt, $5)
-        WHERE id = ANY($1::uuid[]) AND lease_token = $2 AND state = 'running' RETURNING id
-        """,
+        FROM mine WHERE jobs.id = mine.id RETURNING jobs.id
+        """,  # noqa: S608 - a constant
         job_ids,
         token,
         state,
@@ -150,11 +163,12 @@ async def release(
     """Give jobs of one token back at once, to be resumed by anybody; `counts` says whether as one more
     attempt."""
     await connection.execute(
-        """
+        f"""
+        WITH {_MINE}
         UPDATE jobs SET state = 'queued', attempt = attempt - (NOT $4)::int, lease_token = NULL,
             leased_until = NULL, revision = revision + 1, log = logged(log, attempt, $3)
-        WHERE id = ANY($1::uuid[]) AND lease_token = $2 AND state = 'running'
-        """,
+        FROM mine WHERE jobs.id = mine.id
+        """,  # noqa: S608 - a constant
         job_ids,
         token,
         message,
