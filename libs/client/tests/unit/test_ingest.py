@@ -15,7 +15,8 @@ from click.testing import Result
 from libs.client.tests.http_server import Received, Reply, Server, problem
 from libs.client.tests.platform import Platform
 
-from quarry_client.cli.files import find_files
+from quarry_client.cli.batching import grouped
+from quarry_client.cli.files import SourceFile, find_files
 
 Quarry = Callable[..., Result]
 UNSUPPORTED: dict[str, object] = {
@@ -136,16 +137,33 @@ def test_files_that_were_named_themselves_come_first(quarry: Quarry, tree: Path,
     assert platform.priorities == {"a.md": "interactive", "b.md": "bulk", "deep/c.txt": "bulk"}
 
 
+def test_files_are_grouped_by_how_they_were_found_up_to_so_many_and_so_large(tmp_path: Path) -> None:
+    def files(count: int, size_bytes: int, *, in_folder: bool = True) -> list[SourceFile]:
+        made = [tmp_path / f"{size_bytes}-{in_folder}-{number}" for number in range(count)]
+        for path in made:
+            path.write_bytes(b"x" * size_bytes)
+        return [SourceFile(path, path.name, in_folder=in_folder) for path in made]
+
+    def sizes(found: list[SourceFile]) -> list[int]:
+        return sorted(map(len, grouped(found)))
+
+    assert sizes(files(230, 10)) == [30, 100, 100]
+    assert sizes(files(60, 60_000)) == [26, 34]
+    assert sizes([*files(3, 20), *files(2, 20, in_folder=False)]) == [2, 3]
+    assert sizes([*files(3, 64 << 10), *files(3, (64 << 10) - 1)]) == [1, 1, 1, 3]
+    assert sizes([SourceFile(tmp_path / "gone", "gone"), *files(2, 30)]) == [1, 2]
+
+
 def test_many_small_texts_go_in_several_requests(quarry: Quarry, tmp_path: Path, served: Server) -> None:
     many = tmp_path / "many"
     many.mkdir()
     for number in range(130):
-        (many / f"{number:03}.txt").write_text(f"text {number} " + "x" * (1000 if number < 100 else 60_000))
+        (many / f"{number:03}.txt").write_text(f"text {number}")
 
     assert "130 files: 130 searchable" in quarry("ingest", many).stdout
 
     batches = [request.json()["documents"] for request in served.received if request.path.endswith("/batch")]
-    assert [len(documents) for documents in batches if isinstance(documents, list)] == [100, 30]
+    assert sorted(len(documents) for documents in batches if isinstance(documents, list)) == [30, 100]
     assert not served.paths("PUT")
 
 
