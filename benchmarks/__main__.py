@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from benchmarks import acceptance, control, fairness, ingest, latency, search, upload
+from benchmarks import acceptance, control, fairness, ingest, latency, memory, search, upload
 from benchmarks.figures import Figures
-from benchmarks.report import Report, show, this_machine
+from benchmarks.report import Measured, Report, show, this_machine
 from benchmarks.sink import receiving
 from tests.platform import Platform, complaints, running_platform
 
@@ -35,6 +35,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--latency-documents", type=int, default=20, help="default 20")
     parser.add_argument("--fairness-documents", type=int, default=1000, help="the import's (default 1000)")
+    parser.add_argument("--memory-scale", type=float, default=1.0, help="of the parser's files (default 1)")
     parser.add_argument("--search-chunks", type=int, default=10_000, help="size of the index (default 10000)")
     parser.add_argument("--search-seconds", type=int, default=5, help="seconds of a round (default 5)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="default 1 8")
@@ -46,16 +47,15 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 
 async def measure(
     platform: Platform, parts: Sequence[str], options: argparse.Namespace, tell: Tell
-) -> tuple[ingest.Ingest | None, search.Search | None, list[Figures]]:
-    ingested = searched = None
-    figures = []
+) -> Measured:
+    found = Measured()
     # First what needs a platform with nothing else to do.
     if "latency" in parts:
-        figures.append(await latency.measure(platform, options.latency_documents, tell))
+        found.figures.append(await latency.measure(platform, options.latency_documents, tell))
     if "ingest" in parts:
-        ingested = await ingest.measure(platform, options.rounds, options.ingest_chunks, tell)
+        found.ingest = await ingest.measure(platform, options.rounds, options.ingest_chunks, tell)
     if "search" in parts:
-        searched = await search.measure(
+        found.search = await search.measure(
             platform,
             chunks=options.search_chunks,
             rounds=options.rounds,
@@ -64,14 +64,16 @@ async def measure(
             tell=tell,
         )
     if "memory" in parts:
-        figures.append(await upload.measure(platform, tell))
+        found.figures.append(await upload.measure(platform, tell))
+        found.memory = await memory.measure(tell, options.memory_scale)
     if "acceptance" in parts:
-        figures.append(await acceptance.measure(platform, options.accepted, tell))
+        found.figures.append(await acceptance.measure(platform, options.accepted, tell))
     if "control" in parts:
-        figures.append(await control.measure(platform, tell))
+        found.figures.append(await control.measure(platform, tell))
     if "fairness" in parts:
-        figures.append(await fairness.measure(platform, options.fairness_documents, fair=True, tell=tell))
-    return ingested, searched, figures
+        beside = await fairness.measure(platform, options.fairness_documents, fair=True, tell=tell)
+        found.figures.append(beside)
+    return found
 
 
 def unfair(settings: dict[str, str], options: argparse.Namespace, tell: Tell) -> Figures:
@@ -105,17 +107,17 @@ def main() -> int:
         with running_platform(settings) as platform:
             tell(f"the platform runs; load average {os.getloadavg()[0]:.1f}")
             try:
-                ingested, searched, figures = asyncio.run(measure(platform, parts, options, tell))
+                measured = asyncio.run(measure(platform, parts, options, tell))
             except Exception:
                 print(complaints(platform.layout), file=sys.stderr)
                 raise
             machine = this_machine(load_before)
             tell("stopping the platform")
         if "fairness" in parts:
-            figures.append(unfair(settings, options, tell))
+            measured.figures.append(unfair(settings, options, tell))
         exported = sink.spans
     shown = {name: value for name, value in settings.items() if name != "OTLP_ENDPOINT"}
-    report = Report(machine, time.monotonic() - started, shown, exported, ingested, searched, figures)
+    report = Report(machine, time.monotonic() - started, shown, exported, measured)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     show(report)

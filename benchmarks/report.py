@@ -4,8 +4,10 @@ import os
 import platform as machine
 
 import msgspec
+from benchmarks import memory
 from benchmarks.figures import Figures
 from benchmarks.ingest import Ingest
+from benchmarks.memory import Memory
 from benchmarks.search import GENERATOR, Search
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +23,15 @@ class Machine(msgspec.Struct, frozen=True):
     load_average_after: float
 
 
+class Measured(msgspec.Struct):
+    """The parts that were asked for."""
+
+    ingest: Ingest | None = None
+    search: Search | None = None
+    memory: Memory | None = None
+    figures: list[Figures] = msgspec.field(default_factory=list)
+
+
 class Report(msgspec.Struct, frozen=True):
     """Everything of one run."""
 
@@ -28,9 +39,7 @@ class Report(msgspec.Struct, frozen=True):
     seconds: float
     settings: dict[str, str]
     spans_exported: int
-    ingest: Ingest | None = None
-    search: Search | None = None
-    parts: list[Figures] = []
+    measured: Measured
 
 
 def this_machine(load_before: float) -> Machine:
@@ -44,21 +53,23 @@ def this_machine(load_before: float) -> Machine:
 
 
 def show(report: Report) -> None:
-    console = Console(width=110)
-    if report.ingest is not None:
-        console.print(_ingest(report.ingest))
+    console, found = Console(width=110), report.measured
+    if found.ingest is not None:
+        console.print(_ingest(found.ingest))
         console.print(
             _cpu(
                 "CPU milliseconds per chunk by process",
-                {each.name: each.cpu_ms_per_chunk for each in report.ingest.kinds},
+                {each.name: each.cpu_ms_per_chunk for each in found.ingest.kinds},
             )
         )
-    if report.search is not None:
-        console.print(_search(report.search))
-        columns = {f"{each.clients} clients": each.cpu_ms_per_request for each in report.search.by_clients}
+    if found.search is not None:
+        console.print(_search(found.search))
+        columns = {f"{each.clients} clients": each.cpu_ms_per_request for each in found.search.by_clients}
         console.print(_cpu("CPU milliseconds per search by process", columns))
-        console.print(f"Embedding one query by itself: {report.search.bare_query_cpu_ms:.2f} ms CPU.")
-    for each in report.parts:
+        console.print(f"Embedding one query by itself: {found.search.bare_query_cpu_ms:.2f} ms CPU.")
+    if found.memory is not None:
+        console.print(memory.table(found.memory))
+    for each in found.figures:
         console.print(_figures(each))
     at = report.machine
     console.print(
