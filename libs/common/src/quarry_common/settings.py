@@ -79,7 +79,7 @@ class RedisSettings(Settings):
         try:
             parse(value.get_secret_value())
         except ValueError as error:
-            raise PydanticCustomError("malformed", str(error)) from None  # type: ignore[arg-type]
+            raise PydanticCustomError("malformed", str(error)) from None
         return value
 
 
