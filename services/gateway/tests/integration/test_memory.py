@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import psutil
@@ -68,5 +69,27 @@ async def test_an_upload_of_100_mib_leaves_memory_flat(backend, nats_url, tmp_pa
 
     assert sending.result().status_code == 202
     assert backend.accepted[-1].blob.size_bytes == FILE_MIB * MIB
+    print(f"growth of resident memory: {(peak - before) / MIB:.1f} MiB")
+    assert peak - before < 60 * MIB
+
+
+async def test_a_text_of_100_mib_that_is_read_leaves_memory_flat(backend, nats_url, tmp_path) -> None:
+    headers = {"X-API-Key": backend.key()}
+    (tmp_path / "large.txt").write_bytes(b"A line of text.\n" * (FILE_MIB * MIB // 16))
+    async with (
+        gateway_process(nats_url, tmp_path) as (url, process),
+        httpx.AsyncClient(timeout=60, headers=headers) as client,
+    ):
+        made = (await client.post(f"{url}/api/documents", json={"title": "x"})).json()["document_id"]
+        backend.contents[UUID(made)] = "large.txt"
+        peak = before = process.memory_info().rss
+        size_bytes = 0
+
+        async with client.stream("GET", f"{url}/api/documents/{made}/content") as answer:
+            async for piece in answer.aiter_bytes():
+                size_bytes += len(piece)
+                peak = max(peak, process.memory_info().rss)
+
+    assert (answer.status_code, size_bytes) == (200, FILE_MIB * MIB)
     print(f"growth of resident memory: {(peak - before) / MIB:.1f} MiB")
     assert peak - before < 60 * MIB
