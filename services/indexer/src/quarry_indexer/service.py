@@ -12,6 +12,7 @@ from quarry_common.contracts.streams import INDEXER_COMMANDS
 from quarry_common.embedding.load import open_embedder
 from quarry_common.messaging.broker import broker, check, connect
 from quarry_common.messaging.consumer import DurableConsumer
+from quarry_common.messaging.heartbeat import Heartbeat
 from quarry_common.messaging.outbox import Relay
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.messaging.watchdog import consumers_exist
@@ -111,8 +112,10 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         commands = DurableConsumer(
             broker(settings, "quarry-indexer-commands"), INDEXER_COMMANDS, Commands(worker, purge).receive
         )
+        relay = Relay(database, connection)
+        heartbeat = Heartbeat(connection, SERVICE, relay.lag_ms)
         yield Service(
-            parts=[rpc, worker, purge, upkeep, Relay(database, connection), commands],
+            parts=[rpc, worker, purge, upkeep, relay, heartbeat, commands],
             checks={
                 "database": database.check,
                 "message_bus": lambda: check(connection),

@@ -4,6 +4,7 @@ import asyncio
 
 from quarry_common.contracts.search import Answer, Batch, Outcome, Outcomes, Query
 from quarry_common.errors import QuarryError
+from quarry_search.caching import CachedAnswers
 from quarry_search.metrics import SEARCH_SECONDS, SEARCHES
 from quarry_search.searching import Searcher
 from quarry_search.timings import Timings
@@ -12,8 +13,11 @@ from quarry_search.timings import Timings
 class Handlers:
     """Answers searches, one or several at once."""
 
-    def __init__(self, searcher: Searcher, batch_concurrency: int = 8) -> None:
+    def __init__(
+        self, searcher: Searcher, answers: CachedAnswers | None = None, batch_concurrency: int = 8
+    ) -> None:
         self._searcher = searcher
+        self._answers = answers
         self._batch_concurrency = batch_concurrency
 
     async def query(self, query: Query) -> Answer:
@@ -21,7 +25,7 @@ class Handlers:
         timings = Timings()
         outcome = "cancelled"
         try:
-            answer = await self._searcher.search(query, timings)
+            answer = await self._answer(query, timings)
             outcome = "found" if answer.results else "nothing"
         except QuarryError as error:
             outcome = error.data.code
@@ -33,6 +37,14 @@ class Handlers:
             SEARCH_SECONDS.labels(query.mode.value).observe(timings.total_seconds())
             SEARCHES.labels(query.mode.value, outcome).inc()
         return answer
+
+    async def _answer(self, query: Query, timings: Timings) -> Answer:
+        async def compute() -> Answer:
+            return await self._searcher.search(query, timings)
+
+        if self._answers is None:
+            return await compute()
+        return await self._answers.get_or_compute(query, timings, compute)
 
     async def batch(self, batch: Batch) -> Outcomes:
         """Return the answers of several searches; one that fails does not keep the others from theirs."""

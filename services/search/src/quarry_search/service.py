@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from quarry_common.cache.cache import open_cache
+from quarry_common.cache.generations import open_generations
 from quarry_common.contracts import search
 from quarry_common.embedding.load import open_embedder
 from quarry_common.messaging import broker
@@ -11,6 +13,7 @@ from quarry_common.messaging.rpc import RpcServer
 from quarry_common.service import Service, ServiceDefinition
 from quarry_common.vectors import connection
 from quarry_common.vectors.index import VectorIndex
+from quarry_search.caching import CachedAnswers, CachedQueries
 from quarry_search.handlers import Handlers
 from quarry_search.reranking import open_reranker
 from quarry_search.searching import Searcher
@@ -27,15 +30,24 @@ async def build(settings: SearchSettings) -> AsyncIterator[Service]:
         open_reranker(settings) as reranker,
         connection.connect(settings) as qdrant,
         broker.connect(settings, SERVICE) as bus,
+        open_cache(settings, SERVICE) as cache,
+        open_generations(settings, bus, cache) as generations,
     ):
         index = VectorIndex(qdrant, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
+        searcher = Searcher(
+            index,
+            CachedQueries(embedder, cache),
+            reranker,
+            rerank_by_default=settings.reranker_default,
+        )
+        shapes = (embedder.id, settings.reranker_url, settings.reranker_model, settings.reranker_default)
+        answers = CachedAnswers(cache, generations, shapes)
+        handlers = Handlers(searcher, answers, settings.batch_concurrency)
         server = RpcServer(bus, SERVICE, settings.search_concurrency)
-        searcher = Searcher(index, embedder, reranker, rerank_by_default=settings.reranker_default)
-        handlers = Handlers(searcher, settings.batch_concurrency)
         server.answer(search.QUERY, handlers.query)
         server.answer(search.BATCH, handlers.batch)
         yield Service(
-            parts=[server],
+            parts=[server, generations],
             checks={"vector_index": index.check, "message_bus": partial(broker.check, bus)},
         )
 

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
+from quarry_common.cache.settings import CacheSettings
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.settings import NatsSettings, ProcessSettings, QdrantSettings
 
 
-class SearchSettings(ProcessSettings, NatsSettings, QdrantSettings, EmbedderSettings):
+class SearchSettings(ProcessSettings, NatsSettings, QdrantSettings, EmbedderSettings, CacheSettings):
     """What the search service reads from its environment."""
 
     search_concurrency: Annotated[int, Field(ge=1, le=1024)] = Field(

@@ -84,8 +84,9 @@ class Search:
 
 
 @pytest.fixture(scope="session")
-def settings(nats_url: str, qdrant_url: str) -> SearchSettings:
-    return load(SearchSettings, {"NATS_URL": nats_url, "QDRANT_URL": qdrant_url})
+def settings(nats_url: str, qdrant_url: str, redis_url: str) -> SearchSettings:
+    given = {"NATS_URL": nats_url, "QDRANT_URL": qdrant_url, "REDIS_URL": redis_url}
+    return load(SearchSettings, given)
 
 
 @pytest.fixture(scope="session")

@@ -152,6 +152,16 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
 
 
+class CacheUse(StrEnum):
+    """Where an answer came from."""
+
+    HIT = "hit"
+    """It was computed before, and nothing of the tenant's content has changed since."""
+    MISS = "miss"
+    OFF = "off"
+    """It was computed, and is not kept: caching is off, or it is not known that nothing has changed."""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """The passages that a search found, best first."""
 
@@ -166,6 +176,7 @@ class Answer(msgspec.Struct, frozen=True):
     facets: dict[str, list[FacetCount]] = {}
     """By facet, most frequent values first; documents within reach are counted, each once."""
     rerank: RerankOutcome = RerankOutcome.NOT_ASKED
+    cache: CacheUse = CacheUse.OFF
     explanation: Explanation | None = None
 
 

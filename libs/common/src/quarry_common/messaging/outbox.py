@@ -7,6 +7,7 @@ again under the same `Nats-Msg-Id`; consumers are idempotent besides. Published 
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -42,7 +43,8 @@ PUBLISH_CONCURRENCY = 64
 PUBLISH_SECONDS = 5.0
 LEASE_SECONDS = 15.0
 """After it a relay that was killed or stands still is replaced."""
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.25
+"""Well below the lag that listeners bear: an outbox that was not read is not known to be empty."""
 RETRY_SECONDS = 2.0
 KEEP_HOURS = 72
 CLEAN_SECONDS = 600.0
@@ -125,6 +127,12 @@ class Relay:
         self._woken = asyncio.Event()
         self._slots = asyncio.Semaphore(PUBLISH_CONCURRENCY)
         self._leadership = Leadership(database, "outbox", seconds=LEASE_SECONDS)
+        self._empty_at: float | None = None
+        """Monotonic time before which nothing waits any more; None while another process relays."""
+
+    def lag_ms(self) -> float | None:
+        """Return how old a message may be that waits still, or None when this process does not relay."""
+        return None if self._empty_at is None else (time.monotonic() - self._empty_at) * 1000
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Relay until `stopping` is set; at any time one process of the service does it."""
@@ -145,6 +153,7 @@ class Relay:
             try:
                 await self._relay(session, stopping)
             finally:
+                self._empty_at = None
                 if not session.is_closed():
                     await session.remove_listener(name, self._wake)
         await self._leadership.give_back()
@@ -162,8 +171,12 @@ class Relay:
             if not await self._leadership.take():
                 log.info("outbox relay: another process has taken over")
                 return
-            while await self.publish_batch() == BATCH and not stopping.is_set():
-                if not await self._leadership.take():
+            while True:
+                read_at = time.monotonic()
+                if await self.publish_batch() < BATCH:
+                    self._empty_at = read_at
+                    break
+                if stopping.is_set() or not await self._leadership.take():
                     return
             if loop.time() >= clean_at:
                 await self._clean()
