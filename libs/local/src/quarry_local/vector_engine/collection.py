@@ -138,14 +138,19 @@ class Collection:
             if self.journal is not None:
                 self.journal.add(change, accepted=accepted)
         await asyncio.sleep(0)
-        if self.unflushed >= FLUSH_AFTER_OPERATIONS:
+        if self.unflushed >= FLUSH_AFTER_OPERATIONS and self.journal is None:
             self.fold()
             await asyncio.sleep(0)
 
     async def flush(self) -> None:
-        """Fold the log into the segments, if anything is in it."""
-        async with self.writing():
-            self.fold()
+        """Fold the log into the segments, if anything is in it.
+
+        Not during a run of the optimiser: the disk is busy with the copy, the process would wait for it, and
+        the folder is about to be replaced. The journal's limits are then those of the log.
+        """
+        if self.journal is None:
+            async with self.writing():
+                self.fold()
 
     def fold(self) -> None:
         """Do what `flush` does; the caller holds `writing()`."""

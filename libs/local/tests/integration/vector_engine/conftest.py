@@ -34,6 +34,8 @@ class Engine:
 
     path: Path
     port: int = field(default_factory=free_port)
+    environ: dict[str, str] = field(default_factory=dict)
+    module: str = "quarry_local.vector_engine"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,12 +47,12 @@ class Engine:
         return self.path.parent / f"{self.path.name}.log"
 
     def command(self) -> list[str]:
-        module = "quarry_local.vector_engine"
-        return [sys.executable, "-m", module, "--path", str(self.path), "--port", str(self.port)]
+        return [sys.executable, "-m", self.module, "--path", str(self.path), "--port", str(self.port)]
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+            environ = {**os.environ, **self.environ}
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=environ)
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -81,8 +83,8 @@ class Engine:
 
 
 @contextmanager
-def running(path: Path) -> Iterator[Engine]:
-    engine = Engine(path)
+def running(path: Path, **environ: str) -> Iterator[Engine]:
+    engine = Engine(path, environ=environ)
     try:
         engine.start()
         yield engine

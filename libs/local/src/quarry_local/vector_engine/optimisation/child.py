@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import qdrant_edge as edge
 
-from quarry_local.vector_engine.optimisation.files import settle, sync_folders
+from quarry_local.vector_engine.optimisation.files import sync, warm
 from quarry_local.vector_engine.schemas import single_threaded_config
 from quarry_local.vector_engine.wire.collections import CreateCollection
 
@@ -40,8 +40,8 @@ def optimise(folder: Path, settings: CreateCollection) -> bool:
         changed = shard.optimize()
     finally:
         shard.close()
-    settle(folder)
-    sync_folders(folder)
+    sync(folder)
+    warm(folder)
     return changed
 
 

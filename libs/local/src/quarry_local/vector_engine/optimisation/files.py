@@ -74,23 +74,22 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def settle(folder: Path) -> None:
-    """Write the files to the disk and read them into the page cache, so that who opens them need not wait."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            continue
-        with path.open("rb", buffering=0) as file:
-            os.fsync(file.fileno())
-            for start, end in _extents(file.fileno(), os.fstat(file.fileno()).st_size):
-                for offset in range(start, end, STEP_BYTES):
-                    os.pread(file.fileno(), min(STEP_BYTES, end - offset), offset)
-
-
-def sync_folders(folder: Path) -> None:
-    """Write the folder's entries, and those of the folders in it, to the disk."""
-    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync(folder: Path) -> None:
+    """Write the files under `folder` and its folders' entries to the disk."""
+    for path in (folder, *folder.rglob("*")):
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def warm(folder: Path) -> None:
+    """Read the files under `folder` into the page cache: who opens them need not wait for the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                for start, end in _extents(file.fileno(), size):
+                    for offset in range(start, end, STEP_BYTES):
+                        os.pread(file.fileno(), min(STEP_BYTES, end - offset), offset)

@@ -54,8 +54,7 @@ class Journal:
             return
         self.operations += 1
         self.changes.add(change)
-        # An operation without points, such as a new payload index, weighs as one.
-        self._weight += max(1, change.points)
+        self._weight += _weight(change)
         self._entries.append(Entry(change, accepted))
         self._check()
 
@@ -66,9 +65,17 @@ class Journal:
 
     def next(self) -> Entry | None:
         """Take the oldest operation; None when there is none."""
-        return self._entries.popleft() if self._entries else None
+        if not self._entries:
+            return None
+        entry = self._entries.popleft()
+        self._weight -= _weight(entry.change)
+        return entry
 
     def _check(self) -> None:
         if self._weight > self._max_points or self._bytes > self._max_bytes:
             self._entries.clear()
             self.full.set()
+
+
+def _weight(change: Change) -> int:
+    return max(1, change.points)  # one without points, such as a new payload index, is held in memory as well

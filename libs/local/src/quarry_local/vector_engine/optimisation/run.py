@@ -33,6 +33,7 @@ from quarry_local.vector_engine.optimisation.files import (
     copy_folder,
     free_bytes,
     size_bytes,
+    sync,
 )
 from quarry_local.vector_engine.optimisation.journal import Changes, Journal
 from quarry_local.vector_engine.optimisation.record import Report
@@ -61,13 +62,16 @@ class Run:
             settings.vector_optimise_journal_points, settings.vector_optimise_journal_mb * 1024 * 1024
         )
         self._before = Changes()
+        self._unused = self._folder
+        """The folder that is removed in the end: the copy, and after the swap the one before."""
+        self._idle: edge.EdgeShard | None = None
+        """The shard in that folder."""
         self._unflushed = 0
         self.report = Report("failed")
 
     async def __call__(self) -> Report:
         """Do everything; the report is of a run that is done. Raises `RunGivenUpError`."""
-        collection, shard = self._collection, None
-        superseded, unused = collection.shard_folder, self._folder
+        collection, superseded = self._collection, self._collection.shard_folder
         try:
             async with asyncio.timeout(self._settings.vector_optimise_deadline_seconds):
                 await self._check_room()
@@ -77,8 +81,9 @@ class Run:
                 await self._catch_up(shard)
                 async with collection.writing(patient=True):
                     await self._replay(shard, len(self._journal))
-                    shard = collection.swap(self._folder.name, shard, self._unflushed)
-                    unused = superseded
+                    self._idle = collection.swap(self._folder.name, shard, self._unflushed)
+                    del shard
+                    self._unused = superseded
                     self._note(result="done", journal_operations=self._journal.operations)
         except TimeoutError:
             seconds = self._settings.vector_optimise_deadline_seconds
@@ -87,7 +92,7 @@ class Run:
             collection.journal = None
             if self.report.result != "done":
                 collection.record.changes.add(self._before)
-            await self._clean_up(shard, unused)
+            await self._clean_up()
         return self.report
 
     def _note(self, **fields: object) -> None:
@@ -139,9 +144,9 @@ class Run:
         # A thread would be of no use: the library holds the interpreter's lock while it opens a shard.
         started = time.perf_counter()
         config = edge_config(self._collection.manifest.settings)
-        shard = call(edge.EdgeShard.load, str(self._folder), config)
+        self._idle = call(edge.EdgeShard.load, str(self._folder), config)
         self._note(open_seconds=time.perf_counter() - started)
-        return shard
+        return self._idle
 
     async def _catch_up(self, shard: edge.EdgeShard) -> None:
         """Replay while writes go on, until there is little left or they prove to be the faster."""
@@ -171,17 +176,18 @@ class Run:
         if self._journal.full.is_set():
             raise RunGivenUpError("journal", "too much changed meanwhile")
 
-    async def _clean_up(self, shard: edge.EdgeShard | None, folder: Path) -> None:
-        """Close and remove what is not served: the copy, or after the swap the shard before."""
-        if shard is not None:
-            await asyncio.sleep(0)
-            started = time.perf_counter()
+    async def _clean_up(self) -> None:
+        if self._idle is not None:
             try:
-                call(shard.close)
-            except VectorEngineError as error:
-                log.warning("cannot close %s: %s", folder, error)
-            self._note(close_seconds=time.perf_counter() - started)
-        await _in_thread(Event(), shutil.rmtree, folder, ignore_errors=True)
+                # Closing writes to the disk, and stops the process meanwhile: most is written before.
+                await _in_thread(Event(), sync, self._unused)
+                started = time.perf_counter()
+                call(self._idle.close)
+                self._note(close_seconds=time.perf_counter() - started)
+            except (OSError, VectorEngineError) as error:
+                log.warning("closing %s, which is removed: %s", self._unused, error)
+            self._idle = None
+        await _in_thread(Event(), shutil.rmtree, self._unused, ignore_errors=True)
 
 
 @asynccontextmanager
