@@ -30,6 +30,8 @@ UNSAYABLE = (
     "If-None-Match",
     "If-Match",
     "query",
+    "queries",
+    "facets",
 )
 """Fields with rules that no schema tells: of other fields, of other requests, of the time, of who asks."""
 NO_INTEGER = "must be an integer, not a number"
