@@ -12,7 +12,7 @@ from tests.platform import Platform
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SEED = "20260131"
-SHORT_SECONDS = 110
+SHORT_SECONDS = 240
 FULL_SECONDS = 1800
 
 
