@@ -46,6 +46,9 @@ LEASE_SECONDS = 15.0
 POLL_SECONDS = 0.25
 """Well below the lag that listeners bear: an outbox that was not read is not known to be empty."""
 RETRY_SECONDS = 2.0
+TOLD_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.05
 KEEP_HOURS = 72
 CLEAN_SECONDS = 600.0
 
@@ -92,6 +95,29 @@ async def publish_event(connection: Connection, data: EventData, *, service: str
 async def publish_command(connection: Connection, command: Command, *, tenant_id: UUID) -> None:
     """Write `command` to the outbox, in the transaction that made the work it tells of."""
     await publish(connection, [Message(command)], service=command.service, tenant_id=tenant_id)
+
+
+async def told(database: Database, tenant_id: UUID, aggregate: str) -> None:
+    """Return when what was written about `aggregate` is published, or after a second.
+
+    For answers after which nobody shall see what was before: who caches hears of the change first. When the
+    relay is further behind than that, nothing is cached anyhow.
+    """
+    until, pause = time.monotonic() + TOLD_SECONDS, FIRST_PAUSE_SECONDS
+    while time.monotonic() < until:
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+        async with database.tenant_transaction(tenant_id) as connection:
+            waiting = await connection.fetchval(
+                """
+                SELECT 1 FROM outbox
+                WHERE published_at IS NULL AND tenant_id = $1 AND aggregate = $2 LIMIT 1
+                """,
+                tenant_id,
+                aggregate,
+            )
+        if waiting is None:
+            return
 
 
 def _row(

@@ -14,8 +14,8 @@ from quarry_common.contracts.events import ApiKeyRevoked, CloudEvent, decode_dat
 from quarry_common.contracts.streams import EVENTS
 from quarry_common.errors import PayloadTooLargeError
 from quarry_common.ids import new_id
-from quarry_common.messaging import broker
-from quarry_common.messaging.outbox import MAX_BODY_BYTES, Relay, publish_event
+from quarry_common.messaging import broker, outbox
+from quarry_common.messaging.outbox import MAX_BODY_BYTES, Relay, publish_event, told
 from quarry_common.messaging.provision import provision
 from quarry_common.postgres.pool import Connection, Database
 
@@ -168,6 +168,34 @@ async def test_killed_between_publishing_and_marking_it_publishes_no_second_time
 
     assert await waiting(database) == 0
     assert len(await published(stream)) == 20
+
+
+async def test_who_waits_for_a_message_to_be_told_goes_on_when_it_is(
+    database: Database, stream: Client
+) -> None:
+    tenant_id = new_id()
+    (event,) = events(1)
+    await write(database, tenant_id, event)
+    waiting = asyncio.create_task(told(database, tenant_id, event.subject_id))
+    _, unfinished = await asyncio.wait([waiting], timeout=0.1)
+    assert unfinished
+
+    async with relaying(database, stream):
+        await waiting
+
+    assert len(await published(stream)) == 1
+
+
+async def test_nobody_waits_for_ever_for_a_message_to_be_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "TOLD_SECONDS", 0.1)
+    tenant_id = new_id()
+    (event,) = events(1)
+    await write(database, tenant_id, event)
+
+    async with asyncio.timeout(5):
+        await told(database, tenant_id, event.subject_id)
 
 
 async def test_one_relay_of_a_service_works_at_a_time(

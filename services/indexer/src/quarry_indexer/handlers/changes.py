@@ -23,7 +23,7 @@ from quarry_common.contracts.documents import (
 )
 from quarry_common.contracts.events import DocumentDeleted, DocumentUpdated, JobCancelled
 from quarry_common.errors import FieldError, ValidationError
-from quarry_common.messaging.outbox import Message, publish, publish_event
+from quarry_common.messaging.outbox import Message, publish, publish_event, told
 from quarry_common.postgres.idempotency import fingerprint, once
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.vectors.index import VectorIndex
@@ -83,7 +83,9 @@ class Changes:
                 revision=row.revision + 1,
             )
             await publish_event(connection, event, service=SERVICE, tenant_id=request.tenant_id)
-            return await found(connection, request)
+            changed = await found(connection, request)
+        await told(self._database, request.tenant_id, str(identity))
+        return changed
 
     async def delete(self, request: DeleteDocument) -> Deleted:
         """Make a document unfindable, now; its remains are purged afterwards.
@@ -98,6 +100,7 @@ class Changes:
         # Only what was there: the same external id may be coming back at this very moment.
         await self._index.delete_below(tenant_id, identity, row.latest_version + 1)
         self._purge()
+        await told(self._database, tenant_id, str(identity))
         return Deleted(identity)
 
     async def reindex(self, request: Reindex) -> Reindexing:
@@ -137,10 +140,12 @@ async def bury(connection: Connection, tenant_id: UUID, rows: Sequence[DocumentR
     by_id = {row.id: row for row in rows}
     cancelled = await jobs.cancel(connection, "the document was deleted", document_ids=list(by_id))
     await documents.bury(connection, list(by_id))
-    told = [Message(JobCancelled(job.id, job.document_id, job.collection, job.attempt)) for job in cancelled]
-    told += [Message(DocumentDeleted(row.id, row.collection, row.external_id)) for row in rows]
-    told.append(Message(PurgeDocuments()))
-    await publish(connection, told, service=SERVICE, tenant_id=tenant_id)
+    messages = [
+        Message(JobCancelled(job.id, job.document_id, job.collection, job.attempt)) for job in cancelled
+    ]
+    messages += [Message(DocumentDeleted(row.id, row.collection, row.external_id)) for row in rows]
+    messages.append(Message(PurgeDocuments()))
+    await publish(connection, messages, service=SERVICE, tenant_id=tenant_id)
 
 
 async def _require(

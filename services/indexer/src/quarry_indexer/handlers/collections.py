@@ -16,7 +16,7 @@ from quarry_common.contracts.collections import (
 from quarry_common.contracts.commands import PurgeDocuments
 from quarry_common.contracts.events import CollectionDeleted as CollectionDeletedEvent
 from quarry_common.contracts.events import JobCancelled
-from quarry_common.messaging.outbox import Message, publish
+from quarry_common.messaging.outbox import Message, publish, told
 from quarry_common.postgres.idempotency import fingerprint, once
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.vectors.index import VectorIndex
@@ -81,14 +81,15 @@ class Collections:
             ids = await documents.in_collection(connection, tenant_id, request.name)
             cancelled = await jobs.cancel(connection, "the collection was deleted", document_ids=ids)
             await documents.bury(connection, ids)
-            told = [
+            messages = [
                 Message(JobCancelled(job.id, job.document_id, job.collection, job.attempt))
                 for job in cancelled
             ]
-            told += [Message(CollectionDeletedEvent(request.name, len(ids))), Message(PurgeDocuments())]
-            await publish(connection, told, service=SERVICE, tenant_id=tenant_id)
+            messages += [Message(CollectionDeletedEvent(request.name, len(ids))), Message(PurgeDocuments())]
+            await publish(connection, messages, service=SERVICE, tenant_id=tenant_id)
         await self._index.delete_collection(tenant_id, request.name)
         self._purge()
+        await told(self._database, tenant_id, request.name)
         return CollectionDeleted(request.name, len(ids))
 
     async def _one(self, connection: Connection, request: CollectionRef) -> Collection:

@@ -1,6 +1,7 @@
 """Jobs and dead letters: reading, cancelling, trying again, discarding."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from quarry_common.contracts.jobs import (
     ListJobs,
 )
 from quarry_common.errors import NotFoundError
-from quarry_common.messaging.outbox import Message, publish
+from quarry_common.messaging.outbox import Message, publish, told
 from quarry_common.postgres.idempotency import ReplyT, Work, fingerprint, once
 from quarry_common.postgres.pool import Connection, Database
 from quarry_indexer import SERVICE
@@ -40,6 +41,7 @@ from quarry_indexer.repository import documents, jobs, versions
 _JOBS, _DEAD = "jobs", "dead_letters"
 """The lists, as their cursors name them."""
 CHANGED_AT_ONCE = 1000
+JUST_NOW = timedelta(seconds=2)
 
 _Chosen: TypeAlias = tuple[list[UUID], bool]
 """Ids, and whether there are more."""
@@ -54,12 +56,18 @@ class Jobs:
         self._purge = purge
 
     async def get(self, request: JobRef) -> JobDetail:
-        """Return one job: its log, its place in the queue and when it may be over."""
+        """Return one job: its log, its place in the queue and when it may be over.
+
+        One that has just ended is told of when whoever caches has heard of it, so that a search sent after
+        this answer sees what the job wrote.
+        """
         async with self._database.tenant_transaction(request.tenant_id) as connection:
             job = await _found(connection, request.tenant_id, request.job_id)
-            if job.state.final:
-                return job
-            pace = await jobs.pace(connection, request.tenant_id, job)
+            pace = None if job.state.final else await jobs.pace(connection, request.tenant_id, job)
+        if pace is None:
+            if job.finished_at is not None and datetime.now(UTC) - job.finished_at < JUST_NOW:
+                await told(self._database, request.tenant_id, str(job.id))
+            return job
         position = pace.before if job.state is JobState.QUEUED else None
         return msgspec.structs.replace(
             job, queue_position=position, estimated_seconds=estimated_seconds(job, pace)
@@ -151,8 +159,8 @@ class Jobs:
                 else:
                     await jobs.discard(connection, [job_id])
             if done:
-                told = [Message(IndexDocument(chosen[0]))]
-                await publish(connection, told, service=SERVICE, tenant_id=request.tenant_id)
+                woken = [Message(IndexDocument(chosen[0]))]
+                await publish(connection, woken, service=SERVICE, tenant_id=request.tenant_id)
             return JobsChanged(done, more)
 
         return await self._once(REPLAY_DEAD_LETTERS.name, request, JobsChanged, work, self._wake)
@@ -190,12 +198,12 @@ class Jobs:
         cancelled = await jobs.cancel(connection, "cancelled on request", job_ids=job_ids)
         keys = [(job.document_id, job.version) for job in cancelled]
         await versions.set_state(connection, keys, "cancelled")
-        told = [
+        messages = [
             Message(JobCancelled(job.id, job.document_id, job.collection, job.attempt)) for job in cancelled
         ]
-        if told:
-            told.append(Message(PurgeDocuments()))
-        await publish(connection, told, service=SERVICE, tenant_id=tenant_id)
+        if messages:
+            messages.append(Message(PurgeDocuments()))
+        await publish(connection, messages, service=SERVICE, tenant_id=tenant_id)
         return len(cancelled)
 
     async def _requeue(self, connection: Connection, job: Job) -> bool:
