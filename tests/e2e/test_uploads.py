@@ -93,6 +93,7 @@ async def test_unchanged_content_is_a_no_op(tenant: Tenant) -> None:
         "job_id": str(first.id),
         "version": 1,
         "unchanged": True,
+        "revision": 1,
     }
 
 

@@ -3,6 +3,7 @@ job over goes on from there."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -156,11 +157,14 @@ class Reader:
             )
             await self._blobs.put_bytes(read.found.text_path, document.text.encode())
             return read
+        where = {"document.id": str(lease.document_id)}
         try:
-            async with self._blobs.local_copy(version.blob_path) as file:
+            async with AsyncExitStack() as stack:
+                with tracing.span("index fetch", attributes=where):
+                    file = await stack.enter_async_context(self._blobs.local_copy(version.blob_path))
                 if len(bundle.members) == 1:
                     await self._enter(bundle, Stage.PARSE)
-                with tracing.span("index parse", attributes={"document.id": str(lease.document_id)}):
+                with tracing.span("index parse", attributes=where):
                     return await self._parse(bundle, lease, version, file)
         except NotFoundError as error:
             raise FileMissingError("The file of this version is not in the blob store.") from error
