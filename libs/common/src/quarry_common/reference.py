@@ -42,7 +42,11 @@ def _row(name: str, field: FieldInfo, users: list[str]) -> str:
     )
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
+    if field.is_required():
+        default = "see meaning"
     shown = f"`{_text(default)}`" if default not in {"", None, "see meaning"} else str(default or "none")
+    if field.is_required():
+        shown = "must be given"
     return f"| `{name.upper()}` | {shown} | {_allowed(field)} | {field.description} | {', '.join(users)} |\n"
 
 
