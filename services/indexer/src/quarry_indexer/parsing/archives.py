@@ -28,6 +28,9 @@ _RATIO_FROM_BYTES = 32 * 1024 * 1024
 _XML_SUFFIXES = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".smil")
 _PIECE_BYTES = 256 * 1024
 _LOCAL_HEADER_BYTES = 30
+# The longest comment that may follow the end of the directory, and both of its ends.
+_END_BYTES = 65_536 + 22 + 20
+_MAX_DIRECTORY_BYTES = 8 * 1024 * 1024
 _UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 
 
@@ -36,6 +39,8 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
 
     Raises `CorruptDocumentError`, `DocumentTooLargeError` or `EncryptedDocumentError`.
     """
+    if _directory_bytes(file) > _MAX_DIRECTORY_BYTES:
+        raise DocumentTooLargeError(f"The file has many more parts than {MAX_ENTRIES}, which is the limit.")
     try:
         archive = zipfile.ZipFile(file)
     except _UNREADABLE as error:
@@ -96,6 +101,22 @@ def damaged_part(archive: zipfile.ZipFile) -> str | None:
         except (zlib.error, *_UNREADABLE):
             return entry.filename[:100]
     return None
+
+
+def _directory_bytes(file: BinaryIO) -> int:
+    """Return how long the archive says its directory is: the library makes objects of all of it at once.
+
+    Format: PKWARE's APPNOTE, 4.3.14 to 4.3.16.
+    """
+    start = max(0, file.seek(0, 2) - _END_BYTES)
+    file.seek(start)
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    size_bytes = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
+    if size_bytes == 0xFFFFFFFF and (locator := tail.rfind(b"PK\6\7", 0, at)) >= 0:
+        file.seek(int.from_bytes(tail[locator + 8 : locator + 16], "little"))
+        size_bytes = int.from_bytes(file.read(56)[40:48], "little")
+    return size_bytes
 
 
 def _judge(entry: zipfile.ZipInfo) -> None:

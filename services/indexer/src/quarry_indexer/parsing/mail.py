@@ -13,6 +13,7 @@ from quarry_indexer.parsing.markup import html_to_markdown
 
 _SHOWN = ("From", "To", "Cc", "Date")
 _MAX_FIELD_CHARACTERS = 16_384
+_MAX_CONTENT_FIELD_CHARACTERS = 1024
 
 
 class _Policy(EmailPolicy):
@@ -20,7 +21,9 @@ class _Policy(EmailPolicy):
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
         name, value = super().header_source_parse(sourcelines)
-        return name, value[:_MAX_FIELD_CHARACTERS]
+        is_content = name.lower().startswith("content-")  # every part has these, and there may be many
+        most, mark = (_MAX_CONTENT_FIELD_CHARACTERS, ";") if is_content else (_MAX_FIELD_CHARACTERS, ",")
+        return name, value if len(value) <= most else value[:most].rpartition(mark)[0]
 
 
 _POLICY = _Policy()

@@ -25,7 +25,7 @@ BLOCKS = frozenset({
     "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6",
     "header", "hr", "li", "main", "menu", "nav", "ol", "p", "pre", "section", "table", "tr", "ul",
 })  # fmt: skip
-_ENDS_PARAGRAPH = (BLOCKS | {"dt", "dd"}) - {"li", "tr"}
+_ENDS_PARAGRAPH = BLOCKS - {"li", "tr"}
 _CELL = frozenset(("table", "td", "th", "caption"))
 # What the start of an element ends, and what must not lie between: HTML, "optional tags" (section 13.1.2.4).
 _IMPLIED_ENDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {

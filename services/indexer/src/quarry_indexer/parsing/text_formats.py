@@ -43,10 +43,10 @@ _BY_MEDIA_TYPE = {
 }  # fmt: skip
 
 _MARKDOWN = re.compile(
-    r"^#{1,6} \S|^(?:```|~~~)|^[*-] \S|^\d+\. \S|^\|.+\|$|\[[^\]\n]+\]\([^)\s]+\)|\*\*[^*\n]+\*\*",
+    r"^#{1,6} \S|^(?:```|~~~)|^[*-] \S|^\d+\. \S|^\|.+\|$|\[[^\[\]\n]+\]\([^)\s]+\)|\*\*[^*\n]+\*\*",
     re.MULTILINE,
 )
-_MARKDOWN_SURE = re.compile(r"^#{1,6} \S|^(?:```|~~~)|\[[^\]\n]+\]\([^)\s]+\)|^\|[ :|-]+\|$", re.MULTILINE)
+_MARKDOWN_SURE = re.compile(r"^#{1,6} \S|^(?:```|~~~)|\[[^\[\]\n]+\]\([^)\s]+\)|^\|[ :|-]+\|$", re.MULTILINE)
 _RST = re.compile(r"^\.\. [\w-]+::|^\S.*\n(?:={4,}|-{4,}|~{4,}|\^{4,})$", re.MULTILINE)
 _ORG = re.compile(r"^#\+\w+:|^\*+ (?:TODO |DONE )?\S", re.MULTILINE)
 _LOOK_CHARACTERS = 20_000
