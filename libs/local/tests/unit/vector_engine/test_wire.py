@@ -4,6 +4,7 @@ import msgspec
 import pytest
 import qdrant_edge as edge
 
+from quarry_common.settings import load
 from quarry_local.vector_engine.errors import FormatError, NotFoundError, WrongInputError
 from quarry_local.vector_engine.filters import edge_filter
 from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
@@ -149,7 +150,7 @@ def test_a_collection_name_cannot_leave_its_folder(name: str) -> None:
 
 
 def test_routes_are_found_by_method_and_path(tmp_path: object) -> None:
-    store = Store(tmp_path, OptimiserSettings())  # type: ignore[arg-type]
+    store = Store(tmp_path, load(OptimiserSettings, {}))  # type: ignore[arg-type]
 
     route, target = find(store, "POST", "/collections/c/points/query", "wait=false&timeout=5")
 
