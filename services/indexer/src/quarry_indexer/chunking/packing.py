@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, takewhile
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,18 +23,10 @@ class Span(msgspec.Struct, frozen=True):
     """Header row of the table that the span begins within."""
 
 
-class _Measured(NamedTuple):
-    """A piece and how many tokens begin before its start and its end."""
-
-    piece: Piece
-    start: int
-    end: int
-
-
 def pack(text: str, sections: Sequence[Section], index: TokenIndex, options: ChunkOptions) -> Iterator[Span]:
     """Yield the spans of sections that may share chunks."""
     window = _Window(
-        _Measured(piece, index.before(piece.start), index.before(piece.end))
+        piece
         for section in sections
         for block in section.blocks
         for piece in pieces_of(text, block, index, options.max_tokens)
@@ -44,25 +35,25 @@ def pack(text: str, sections: Sequence[Section], index: TokenIndex, options: Chu
     while window.has(0):
         first = window[0]
         base = index.before(start)
-        if first.end - base > options.max_tokens:  # no room for the overlap
-            start, base = first.piece.start, first.start
+        if first.token_end - base > options.max_tokens:  # no room for the overlap
+            start, base = first.start, first.token_start
         stop = _fill(window, base, options.max_tokens)
-        last, block = window[stop - 1].piece, first.piece.block
+        last, block = window[stop - 1], first.block
         path = _heading_path(sections, start, last.end)
         yield Span(start, last.end, path, block.header if start > block.start else "")
         if window.has(stop):
-            start = _overlap_start(text, last, window[stop].piece, start, index, options.overlap_tokens)
+            start = _overlap_start(text, last, window[stop], start, index, options.overlap_tokens)
         window.drop(stop)
 
 
 class _Window:
     """The pieces from the one that is next; no more are made than are looked at."""
 
-    def __init__(self, source: Iterator[_Measured]) -> None:
+    def __init__(self, source: Iterator[Piece]) -> None:
         self._source = source
-        self._held: list[_Measured] = []
+        self._held: list[Piece] = []
 
-    def __getitem__(self, number: int) -> _Measured:
+    def __getitem__(self, number: int) -> Piece:
         return self._held[number]
 
     def has(self, number: int) -> bool:
@@ -79,15 +70,15 @@ class _Window:
 def _fill(window: _Window, base: int, max_tokens: int) -> int:
     """The piece to stop before: the last that fits, or a better place to cut in the last part."""
     stop = 1
-    while window.has(stop) and window[stop].end - base <= max_tokens:
+    while window.has(stop) and window[stop].token_end - base <= max_tokens:
         stop += 1
     if not window.has(stop):
         return stop
     best = stop
     for candidate in range(stop - 1, 0, -1):
-        if window[candidate - 1].end - base < max_tokens * _LEAST_FILL:
+        if window[candidate - 1].token_end - base < max_tokens * _LEAST_FILL:
             break
-        if window[candidate - 1].piece.strength > window[best - 1].piece.strength:
+        if window[candidate - 1].strength > window[best - 1].strength:
             best = candidate
     return best
 

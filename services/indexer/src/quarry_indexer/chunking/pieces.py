@@ -22,22 +22,34 @@ _SENTENCE_END = re.compile(
 _WORD_END = re.compile(r"\s+")
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """`text[start:end]`, of at most the maximum of tokens; `strength` tells how good a cut its end is."""
 
     start: int
     end: int
     strength: int
     block: Block
+    token_start: int
+    """How many tokens of the text begin before the piece."""
+    token_end: int
 
 
 def pieces_of(text: str, block: Block, index: TokenIndex, max_tokens: int) -> Iterator[Piece]:
     """Yield the pieces of `block`, in order and without gaps but blanks."""
-    if index.count(block.start, block.end) <= max_tokens:
-        yield Piece(block.start, block.end, BLOCK, block)
+    at, before = block.start, index.before(block.start)
+    last = index.before(block.end)
+    if last - before <= max_tokens:
+        yield Piece(block.start, block.end, BLOCK, block, before, last)
         return
     for start, end, strength in _parts(text, block):
-        yield from _fit(text, start, end, strength, block, index, max_tokens)
+        if start != at:
+            before = index.before(start)
+        at, after = end, index.before(end)
+        if after - before <= max_tokens:
+            yield Piece(start, end, strength, block, before, after)
+        else:
+            yield from _words_of(text, start, end, strength, block, index, max_tokens)
+        before = after
 
 
 def sentence_start(text: str, start: int, end: int) -> int | None:
@@ -70,20 +82,20 @@ def _parts(text: str, block: Block) -> Iterator[tuple[int, int, int]]:
             yield start, block.end, SENTENCE
 
 
-def _fit(
+def _words_of(
     text: str, start: int, end: int, strength: int, block: Block, index: TokenIndex, max_tokens: int
 ) -> Iterator[Piece]:
-    if index.count(start, end) <= max_tokens:
-        yield Piece(start, end, strength, block)
-        return
-    for word_start, word_end in _words(text, start, end):
-        at = word_start
-        while index.count(at, word_end) > max_tokens:
+    before = index.before(start)
+    for at, word_end in _words(text, start, end):
+        after = index.before(word_end)
+        while after - before > max_tokens:
             cut = index.cut_after(at, max_tokens, word_end)
-            yield Piece(at, cut, TOKEN, block)
-            at = cut
+            between = index.before(cut)
+            yield Piece(at, cut, TOKEN, block, before, between)
+            at, before = cut, between  # noqa: PLW2901 - the word goes on
         if at < word_end:
-            yield Piece(at, word_end, strength if word_end == end else WORD, block)
+            yield Piece(at, word_end, strength if word_end == end else WORD, block, before, after)
+        before = after
 
 
 def _words(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

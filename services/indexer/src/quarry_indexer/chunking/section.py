@@ -9,7 +9,7 @@ BlockKind = Literal["prose", "lines", "rows"]
 """How a block is cut where it does not fit: at sentences, at lines, or at whole rows (then lines)."""
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(msgspec.Struct, frozen=True, gc=False):
     """A paragraph, table, fence or the like: `text[start:end]`, kept whole where it fits."""
 
     start: int
@@ -21,7 +21,7 @@ class Block(msgspec.Struct, frozen=True):
     """Ends of the rows, where lines are not rows."""
 
 
-class Section(msgspec.Struct, frozen=True):
+class Section(msgspec.Struct, frozen=True, gc=False):
     """Blocks under one heading, its own line included."""
 
     path: tuple[str, ...]

@@ -15,6 +15,8 @@ _FRONT_CHARACTERS = 20_000
 _LONG_LINE_CHARACTERS = 500
 _MAX_GROWTH = 4
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_WHOLE_STRINGS = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+', re.DOTALL)
+_PIECE_BYTES = 256 * 1024
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
 _DEPTH_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
 _ESCAPE = re.compile(r"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})|.)")
@@ -65,8 +67,17 @@ def extract_json(text: str, max_bytes: int) -> Extracted:
 
 def _indent_bytes(data: bytes) -> int:
     """Return at most how many bytes indenting adds: deep and wide JSON would grow beyond all bounds."""
-    structure = _JSON_STRING.sub(b"", data).translate(None, _NO_STRUCTURE)
-    return sum(accumulate(map(_DEPTH_STEPS.__getitem__, structure))) + 3 * len(structure)
+    added = depth = at = 0
+    while at < len(data):
+        # As far as no string is cut: for each string that is taken out, a piece of what is left is held.
+        end = _WHOLE_STRINGS.match(data, at, at + _PIECE_BYTES).end()  # type: ignore[union-attr] # always matches
+        if end == at:
+            end = _JSON_STRING.match(data, at).end()  # type: ignore[union-attr] # a quote is at its start
+        structure = _JSON_STRING.sub(b"", data[at:end]).translate(None, _NO_STRUCTURE)
+        depths = list(accumulate(map(_DEPTH_STEPS.__getitem__, structure), initial=depth))
+        added += sum(depths) + 3 * len(structure)
+        depth, at = depths[-1], end
+    return added
 
 
 def _unescaped(escape: re.Match[str]) -> str:
