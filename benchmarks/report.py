@@ -53,7 +53,7 @@ def this_machine(load_before: float) -> Machine:
 
 
 def show(report: Report) -> None:
-    console, found = Console(width=110), report.measured
+    console, found = Console(width=140), report.measured
     if found.ingest is not None:
         console.print(_ingest(found.ingest))
         console.print(
