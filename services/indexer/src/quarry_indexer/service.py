@@ -17,6 +17,7 @@ from quarry_common.messaging.outbox import Relay
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.postgres.pool import connect_pool
+from quarry_common.postgres.sessions import SilentSessions
 from quarry_common.service import Service, ServiceDefinition
 from quarry_common.vectors.connection import connect as connect_qdrant
 from quarry_common.vectors.index import VectorIndex
@@ -115,7 +116,7 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         relay = Relay(database, connection)
         heartbeat = Heartbeat(connection, SERVICE, relay.lag_ms)
         yield Service(
-            parts=[rpc, worker, purge, upkeep, relay, heartbeat, commands],
+            parts=[rpc, worker, purge, upkeep, relay, heartbeat, SilentSessions(database), commands],
             checks={
                 "database": database.check,
                 "message_bus": lambda: check(connection),

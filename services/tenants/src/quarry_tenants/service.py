@@ -14,6 +14,7 @@ from quarry_common.messaging import broker
 from quarry_common.messaging.outbox import Relay
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.postgres.pool import connect_pool
+from quarry_common.postgres.sessions import SilentSessions
 from quarry_common.service import Service, ServiceDefinition
 from quarry_tenants import repository
 from quarry_tenants.handlers import SERVICE, Handlers
@@ -33,6 +34,7 @@ async def build(settings: TenantsSettings) -> AsyncIterator[Service]:
                 _server(bus, Handlers(database, settings.max_keys_per_tenant)),
                 Relay(database, bus),
                 Housekeeping(database),
+                SilentSessions(database),
             ],
             checks={"database": database.check, "message_bus": partial(broker.check, bus)},
         )

@@ -13,13 +13,13 @@ from quarry_common.blobs import BlobEntry, BlobStore
 from quarry_common.errors import QuarryError
 from quarry_common.postgres import idempotency
 from quarry_common.postgres.leadership import Leadership
-from quarry_common.postgres.pool import IDLE_IN_TRANSACTION_SECONDS, Database
+from quarry_common.postgres.pool import Database
 from quarry_common.vectors.index import VectorIndex
 from quarry_indexer.indexing.inspection import Inspection
 from quarry_indexer.indexing.metrics import DRIFT, ORPHANS
 from quarry_indexer.indexing.patching import follow
 from quarry_indexer.indexing.waiting import wait_for
-from quarry_indexer.repository import changes, embeddings, inspection, sessions, versions
+from quarry_indexer.repository import changes, embeddings, inspection, versions
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,12 @@ class Upkeep:
         self._leadership = Leadership(database, "upkeep", seconds=LEAD_SECONDS)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping` is set; silent sessions are ended by every process, whoever leads."""
+        """Work until `stopping` is set."""
         loop = asyncio.get_running_loop()
         sweep_at = loop.time() + self._interval_seconds
         never = asyncio.Event()
         while not stopping.is_set():
             try:
-                async with self._database.session() as connection:
-                    await sessions.end_silent(connection, IDLE_IN_TRANSACTION_SECONDS)
                 if await self._leadership.take():
                     await self._mend()
                     if self._interval_seconds and loop.time() >= sweep_at:
