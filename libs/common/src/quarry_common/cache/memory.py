@@ -10,7 +10,8 @@ from quarry_common.cache.keys import EntryKey
 from quarry_common.cache.metrics import BYTES, ENTRIES, EVICTIONS
 
 OVERHEAD_BYTES = 512
-"""What an entry takes besides the characters of its key and the bytes of its value (measured: about 480)."""
+"""What an entry takes besides the characters of its key and the bytes of its value: measured, 441 where a
+tenant has many, 723 where each has one."""
 
 
 class _Entry:

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 
 import msgspec
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
+from quarry_common.cache.connection import open_redis
 from quarry_common.embedding.settings import EmbedderSettings
 
 log = logging.getLogger(__name__)
@@ -190,12 +189,7 @@ def open_budget(settings: EmbedderSettings) -> Budget:
 
     The key names the model alone: limits are an account's, whatever the length of the vectors.
     """
-    redis = Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    redis = open_redis(settings, timeout_seconds=REDIS_SECONDS)
     return Budget(
         redis,
         settings.embedder_model,

@@ -20,7 +20,7 @@ from quarry_common.cache.keys import Generation
 from quarry_common.contracts.events import DocumentDeleted, DocumentIndexed, EventData, envelope, subject_of
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
-from quarry_common.messaging.heartbeat import Heartbeat, subject
+from quarry_common.messaging.heartbeat import Beat, Heartbeat, subject
 from quarry_common.settings import NatsSettings, load
 
 
@@ -401,18 +401,29 @@ class Elsewhere(threading.Thread):
 
 
 async def test_a_process_that_stood_still_serves_nothing_old_when_it_wakes(
-    start: StartProcess, nats_url: str, tenant: UUID, until: Until
+    start: StartProcess, nats_url: str, tenant: UUID, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = await start()
+    overtaken = 0
+    hear = hearing.Hearing.hear
+
+    def listen(self: hearing.Hearing, beat: Beat, now: float) -> bool:
+        nonlocal overtaken
+        overtaken += sum(each.pending_msgs for each in process.generations._events)
+        return hear(self, beat, now)
+
+    monkeypatch.setattr(hearing.Hearing, "hear", listen)
     elsewhere = Elsewhere(load(NatsSettings, {"NATS_URL": nats_url}), tenant)
     elsewhere.start()
     try:
         await until(lambda: process.trusts(tenant))
         old = process.now(tenant)
 
+        # The loop stands still; heartbeats pile up, then the event, then heartbeats.
+        time.sleep(0.6)  # noqa: ASYNC251
         elsewhere.publish_event.set()
         elsewhere.published.wait()
-        time.sleep(1.6)  # noqa: ASYNC251 - the loop stands still; events and heartbeats pile up
+        time.sleep(1.2)  # noqa: ASYNC251
 
         assert process.now(tenant) is None
         for _ in range(1_000):
@@ -420,6 +431,7 @@ async def test_a_process_that_stood_still_serves_nothing_old_when_it_wakes(
             assert now is None or (old is not None and now.local != old.local)
             await asyncio.sleep(0)
         await until(lambda: process.trusts(tenant))
+        assert overtaken == 0
     finally:
         elsewhere.over.set()
         with suppress(RuntimeError):

@@ -55,6 +55,19 @@ async def test_a_frozen_redis_is_waited_for_a_few_times_and_then_left_alone(
             assert await other.get(TENANT, "again") == b"value"
 
 
+async def test_an_answer_is_waited_for_no_longer_than_the_settings_say(
+    open_one: OpenCache, mortal_redis: MortalRedis
+) -> None:
+    settings = {"redis_timeout_seconds": 0.05, "redis_connect_timeout_seconds": 10}
+    async with open_one(url=mortal_redis.url, **settings) as cache:
+        await cache.set(TENANT, "key", b"value")
+        mortal_redis.freeze()
+        async with asyncio.timeout(5):
+            assert await cache.get(TENANT, "other") is None
+        assert breaker(cache) is State.CLOSED
+        mortal_redis.wake()
+
+
 async def test_under_load_a_freeze_of_seconds_is_an_error_for_nobody(
     open_one: OpenCache, mortal_redis: MortalRedis, until: Until
 ) -> None:

@@ -65,7 +65,8 @@ async def test_another_process_is_not_waited_for_beyond_the_deadline(open_one: O
         while not slow.running:
             await asyncio.sleep(0.001)
 
-        assert await ask(other, own, 3, wait_seconds=0.05) == [b"value"] * 3
+        async with asyncio.timeout(cache_module.LOCK_SECONDS / 2):
+            assert await ask(other, own, 3, wait_seconds=0.05) == [b"value"] * 3
         assert own.times == 1
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -83,6 +84,15 @@ async def test_a_process_that_died_computing_holds_nobody_up_for_long(
 
         computation = Computation()
         assert await ask(cache, computation, 2, wait_seconds=60) == [b"value"] * 2
+
+
+async def test_the_lock_goes_with_the_computation(open_one: OpenCache) -> None:
+    async with open_one() as one, open_one() as other:
+        assert await ask(one, Computation(), 1) == [b"value"]
+        await one.delete(TENANT, "key")
+
+        async with asyncio.timeout(cache_module.LOCK_SECONDS / 2):
+            assert await ask(other, Computation(), 1, wait_seconds=60) == [b"value"]
 
 
 async def test_an_error_is_not_kept_and_the_next_process_need_not_wait(open_one: OpenCache) -> None:
