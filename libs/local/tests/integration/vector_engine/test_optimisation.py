@@ -116,9 +116,11 @@ async def held_run(engine: Engine) -> AsyncIterator[tuple[psutil.Process, asynci
             assert not run.done(), run.result()
             await asyncio.sleep(0.001)
     child.suspend()
-    yield child, run
-    with suppress(psutil.NoSuchProcess):
-        child.resume()
+    try:
+        yield child, run
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            child.resume()
 
 
 def shards(engine: Engine) -> list[str]:
@@ -398,7 +400,11 @@ async def test_a_killed_engine_takes_its_child_with_it(engine: Engine) -> None:
         engine.kill()
         with pytest.raises(httpx.TransportError):
             await run
-    child.wait(WAIT_SECONDS)
+    try:
+        child.wait(WAIT_SECONDS)
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
     engine.start()
 

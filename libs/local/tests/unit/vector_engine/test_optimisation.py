@@ -132,8 +132,8 @@ def test_a_copy_stops_when_it_is_told_to(tmp_path: Path, monkeypatch: pytest.Mon
     timer.join()
 
 
-@pytest.mark.parametrize("lack", ["disk", "memory"])
-async def test_a_run_without_room_does_not_begin(
+@pytest.mark.parametrize("lack", ["disk", "memory", "child"])
+async def test_a_run_without_room_or_child_leaves_everything_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack: str
 ) -> None:
     store = Store(tmp_path, settings())
@@ -143,6 +143,8 @@ async def test_a_run_without_room_does_not_begin(
     collection.record.changes.add(Changes(points=7, deleted=3))
     if lack == "disk":
         monkeypatch.setattr(run, "free_bytes", lambda folder: run.ROOM_BYTES - 1)
+    elif lack == "child":
+        monkeypatch.setattr(run, "CHILD", "quarry_local.no_such_module")
     else:
         small = run.psutil.virtual_memory()._replace(available=1)  # type: ignore[attr-defined]
         monkeypatch.setattr("psutil.virtual_memory", lambda: small)

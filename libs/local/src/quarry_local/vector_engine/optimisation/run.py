@@ -42,7 +42,7 @@ from quarry_local.vector_engine.schemas import edge_config
 
 CHILD = "quarry_local.vector_engine.optimisation.child"
 ROOM_FACTOR = 3
-"""The copy, the segments made from it, and reserve, on the disk and in memory: measured 2.2 and 2.8."""
+"""The copy, the segments made from it, and reserve: times the shard's size, on the disk and in memory."""
 ROOM_BYTES = 256 * 1024 * 1024
 
 ArgumentsT = ParamSpec("ArgumentsT")
