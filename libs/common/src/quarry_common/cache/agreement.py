@@ -31,7 +31,7 @@ _EXCHANGE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local told = cjson.decode(ARGV[1])
-if now - told.clock > told.guard_ms then
+if now < told.clock or now - told.clock > told.guard_ms then
     return {now}
 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')

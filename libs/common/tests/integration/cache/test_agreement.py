@@ -147,12 +147,13 @@ async def test_the_watch_of_another_server_is_not_believed(
     assert (await redis.get(f"{prefix}watch"))[:40] == watch[:40]
 
 
+@pytest.mark.parametrize("milliseconds", [-1_001, 60_000])
 async def test_what_reaches_redis_late_vouches_for_nothing(
-    processes: list[Process], redis: Redis, prefix: str
+    processes: list[Process], redis: Redis, prefix: str, milliseconds: int
 ) -> None:
-    """As when Redis stood still while it was on its way."""
+    """As when Redis stood still while it was on its way, or its clock was set back."""
     late = processes[0]
-    late.agreement._clock -= 1_001
+    late.agreement._clock += milliseconds
     assert await late.tell("event") is None
     assert await redis.keys(f"{prefix}*") == []
 
