@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from quarry_common.contracts import documents as contract
@@ -10,7 +11,7 @@ from quarry_common.contracts.documents import DeleteDocument, DocumentRef, Docum
 from quarry_common.contracts.jobs import JobRef, JobState
 from quarry_common.errors import RemoteError
 
-from .conftest import Indexer
+from .conftest import Indexer, until
 
 TEXT = b"# Mining\n\nQuarries give stone.\n\n## Safety\n\nHelmets are worn below the crane.\n"
 
@@ -148,6 +149,27 @@ async def test_a_deleted_document_is_gone_at_once_and_its_files_soon(indexer: In
     async with asyncio.timeout(20):
         while [entry async for entry in other.blobs.list(f"tenants/{other.tenant_id}")]:
             await asyncio.sleep(0.05)
+
+
+async def test_who_caches_hears_of_a_deletion_and_once_more_when_nothing_of_it_is_left(
+    indexer: Indexer,
+) -> None:
+    other = indexer.of_another_tenant()
+    accepted = await other.searchable(TEXT)
+    await other.rpc.call(contract.DELETE_DOCUMENT, DeleteDocument(other.tenant_id, accepted.document_id))
+    admin = await asyncpg.connect(other.admin_dsn)
+    told: list[str] = []
+
+    async def refreshed() -> bool:
+        rows = await admin.fetch(
+            "SELECT subject FROM indexer.outbox WHERE tenant_id = $1 ORDER BY id", other.tenant_id
+        )
+        told[:] = [row["subject"].split(".", 3)[3] for row in rows]
+        return "collection.refreshed" in told
+
+    await until(refreshed)
+    await admin.close()
+    assert told.index("document.deleted") < told.index("collection.refreshed")
 
 
 async def test_a_deleted_external_id_comes_back_as_a_newer_version(indexer: Indexer) -> None:

@@ -151,6 +151,18 @@ class CollectionDeleted(EventData, frozen=True):
         return self.collection
 
 
+class CollectionRefreshed(EventData, frozen=True):
+    """What searches find follows the documents again: what was deleted has left the index, or the index was
+    mended. `collection` is None when it may be any."""
+
+    type: ClassVar[str] = "collection.refreshed"
+    collection: str | None
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return self.collection or "*"
+
+
 class TenantCreated(EventData, frozen=True):
     """There is a new tenant."""
 
@@ -193,7 +205,7 @@ EVENT_TYPES: dict[str, type[EventData]] = {
     kind.type: kind
     for kind in (
         DocumentUploaded, DocumentIndexed, DocumentUpdated, DocumentIndexingFailed, DocumentDeleted,
-        JobStarted, JobCompleted, JobFailed, JobCancelled, CollectionDeleted,
+        JobStarted, JobCompleted, JobFailed, JobCancelled, CollectionDeleted, CollectionRefreshed,
         TenantCreated, ApiKeyCreated, ApiKeyRevoked,
     )
 }  # fmt: skip

@@ -7,8 +7,11 @@ from uuid import UUID
 import msgspec
 
 from quarry_common.contracts.documents import IndexReport
+from quarry_common.contracts.events import CollectionRefreshed
+from quarry_common.messaging.outbox import publish_event
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.vectors.index import VectorIndex, VersionKey
+from quarry_indexer import SERVICE
 from quarry_indexer.indexing.metrics import ORPHANS
 from quarry_indexer.indexing.reindexing import reindex
 from quarry_indexer.repository import documents, inspection, versions
@@ -106,6 +109,7 @@ class Inspection:
             gone = [key for key in keys if key not in needed]
             if gone:
                 await self._index.delete_versions(tenant_id, gone)
+                await _tell(connection, tenant_id)
         ORPHANS.labels("index").inc(len(gone))
 
     async def _show(self, tenant_id: UUID, keys: Sequence[VersionKey]) -> None:
@@ -115,6 +119,11 @@ class Inspection:
             shown = [key for key in keys if key in current and rows[key[0]].alive]
             if shown:
                 await self._index.activate(tenant_id, shown)
+                await _tell(connection, tenant_id)
+
+
+async def _tell(connection: Connection, tenant_id: UUID) -> None:
+    await publish_event(connection, CollectionRefreshed(None), service=SERVICE, tenant_id=tenant_id)
 
 
 async def _current(

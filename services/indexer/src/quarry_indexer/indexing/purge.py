@@ -9,9 +9,12 @@ from uuid import UUID
 import asyncpg
 
 from quarry_common.blobs import BlobStore
+from quarry_common.contracts.events import CollectionRefreshed
 from quarry_common.errors import QuarryError
+from quarry_common.messaging.outbox import Message, publish
 from quarry_common.postgres.pool import Database
 from quarry_common.vectors.index import VectorIndex
+from quarry_indexer import SERVICE
 from quarry_indexer.indexing.metrics import PURGED
 from quarry_indexer.indexing.waiting import wait_for
 from quarry_indexer.repository import versions
@@ -74,4 +77,8 @@ class Purge:
                     if path is not None:
                         await self._blobs.delete(path)
             await versions.purged(connection, remains)
+            # Who has kept an answer since the deletion was told of must hear that the points have gone, too.
+            left = sorted({version.deleted_from for version in remains if version.deleted_from is not None})
+            told = [Message(CollectionRefreshed(collection)) for collection in left]
+            await publish(connection, told, service=SERVICE, tenant_id=tenant_id)
         PURGED.inc(len(remains))

@@ -214,6 +214,8 @@ class Remains(msgspec.Struct, frozen=True):
     state: str
     blob_path: str | None
     text_path: str | None
+    deleted_from: str | None
+    """The collection that its document was deleted from; None when there is such a document still."""
 
 
 async def hold_remains(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> list[Remains]:
@@ -223,9 +225,11 @@ async def hold_remains(connection: Connection, keys: Sequence[tuple[UUID, int]])
         SELECT v.document_id, v.version, v.state, v.text_path,
             CASE WHEN v.state = 'discarded' AND NOT EXISTS (
                 SELECT 1 FROM versions o WHERE o.blob_path = v.blob_path AND o.state <> 'discarded')
-            THEN v.blob_path END AS blob_path
+            THEN v.blob_path END AS blob_path,
+            CASE WHEN d.deleted_at IS NOT NULL THEN d.collection END AS deleted_from
         FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
         JOIN versions v ON v.document_id = k.document_id AND v.version = k.version
+        JOIN documents d ON d.id = v.document_id
         WHERE v.state = 'discarded' OR (v.state IN ('failed', 'cancelled') AND v.indexed_points)
         ORDER BY v.document_id, v.version FOR UPDATE OF v
         """,
