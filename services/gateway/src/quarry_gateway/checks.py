@@ -9,10 +9,8 @@ from typing import Final
 import httpx
 import msgspec
 from nats.aio.client import Client
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
+from quarry_common.cache.connection import open_redis
 from quarry_common.contracts.tenancy import LIST_TENANTS, ListTenants
 from quarry_common.errors import UnavailableError
 from quarry_common.health import Check, CheckResult
@@ -77,13 +75,7 @@ async def open_checks(
     async def message_bus() -> None:
         await broker.check(connection)
 
-    redis = Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=2,
-    )
+    redis = open_redis(settings, timeout_seconds=TIMEOUT_SECONDS, connections=2)
 
     async def cache() -> None:
         try:
