@@ -91,8 +91,6 @@ def _csv_sections(text: str) -> Iterator[Section]:
     return row_sections(text, ";" if first.count(";") > first.count(",") else ",")
 
 
-# Headings may have no tokens at all, so tokens alone do not bound a group.
-_MAX_GROUP = 500
 _SCANNERS: dict[str, Callable[[str], Iterator[Section]]] = {
     "csv": _csv_sections,
     "tsv": lambda text: row_sections(text, "\t"),
@@ -120,7 +118,7 @@ def _groups(
             above = is_code or section.path[: len(group[-1].path)] == group[-1].path
             small = held < small_tokens and together <= (options.max_tokens if above else small_tokens)
             joins = small or (bare and (together <= options.max_tokens or held < small_tokens))
-            if not joins or len(group) >= _MAX_GROUP:
+            if not joins:
                 yield group
                 group, bare = [], True
         group.append(section)

@@ -105,12 +105,6 @@ def test_a_quoted_row_of_several_lines_is_one_row_and_a_stray_quote_harms_only_w
     assert len(rows) == 1 + 1 + 300 + 2
 
 
-def test_headings_without_a_token_do_not_gather_in_one_chunk_for_ever(tokens: TokenCounter) -> None:
-    chunks = chunks_of("words\n\n" + "# \u200b\n" * 20_000, "markdown", tokens)
-
-    assert len(chunks) > 10
-
-
 @pytest.mark.parametrize(
     "text", ["# a" + " " * 400_000 + "b\n\nwords", "# a" + " #" * 200_000 + "b\n\nwords"]
 )
