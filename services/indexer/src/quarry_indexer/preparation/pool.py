@@ -110,9 +110,9 @@ class ParserPool:
 
     async def _put_back(self, child: ParserProcess, *, free: bool) -> None:
         child.unwatch()
-        settings = self._settings
-        has_room = self._open and len(self._idle) < settings.parser_processes
-        if free and has_room and child.is_small and child.served < settings.parser_recycle_documents:
+        fresh_enough = child.is_small and child.served < self._settings.parser_recycle_documents
+        # The one beyond the count stays too: it may be needed again and again, and a start takes a second.
+        if free and fresh_enough and self._open:
             self._idle.append(child)
         else:
             await asyncio.shield(child.kill())

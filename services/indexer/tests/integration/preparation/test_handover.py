@@ -164,14 +164,28 @@ async def test_another_owner_does_not_wait_for_a_slow_file(pool: ParserPool, boo
 async def test_never_more_than_one_process_beyond_the_count(pool: ParserPool, book: Path, note: Path) -> None:
     slow = asked(pool, book, owner="slow")
     await until(lambda: not pool.process_ids())
-    for owner in ("two", "three"):
+    await take(pool, note, "note.md", owner="two")
+    beyond = pool.process_ids()
+    for owner in ("two", "three", "four"):
         await take(pool, note, "note.md", owner=owner)
-    assert len(pool.process_ids()) == 1
+
+    assert len(beyond) == 1
+    assert pool.process_ids() == beyond  # it is used again, not started each time
     slow.cancel()
     await asyncio.gather(slow, return_exceptions=True)
-    await take(pool, note, "note.md")
 
-    assert len(pool.process_ids()) == 1
+
+async def test_a_turn_alone_starts_no_process_too_many(pool: ParserPool, book: Path, note: Path) -> None:
+    slow = asked(pool, book, owner="slow")
+    await until(lambda: not pool.process_ids())
+    await take(pool, note, "note.md", owner="two")
+    slow.cancel()
+    await asyncio.gather(slow, return_exceptions=True)
+    await asyncio.gather(*(take(pool, note, "note.md", owner=owner) for owner in ("two", "three")))
+    assert len(pool.process_ids()) == 2
+
+    async with pool.prepare(note, "note.md", None, SMALL, owner="one", alone=True):
+        assert len(pool.process_ids()) == 1
 
 
 async def test_alone_means_a_fresh_process(pool: ParserPool, note: Path) -> None:
