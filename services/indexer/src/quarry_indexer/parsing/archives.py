@@ -39,7 +39,8 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
 
     Raises `CorruptDocumentError`, `DocumentTooLargeError` or `EncryptedDocumentError`.
     """
-    if _directory_bytes(file) > _MAX_DIRECTORY_BYTES:
+    size_bytes = file.seek(0, 2)
+    if _MAX_DIRECTORY_BYTES < _directory_bytes(file, size_bytes) <= size_bytes:
         raise DocumentTooLargeError(f"The file has many more parts than {MAX_ENTRIES}, which is the limit.")
     try:
         archive = zipfile.ZipFile(file)
@@ -57,7 +58,7 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
     if any(entry.flag_bits & 1 for entry in entries):
         raise EncryptedDocumentError("The parts of the file are encrypted.")
     for entry in entries:
-        _judge(entry)
+        _judge(entry, size_bytes)
     return archive
 
 
@@ -103,24 +104,25 @@ def damaged_part(archive: zipfile.ZipFile) -> str | None:
     return None
 
 
-def _directory_bytes(file: BinaryIO) -> int:
+def _directory_bytes(file: BinaryIO, file_bytes: int) -> int:
     """Return how long the archive says its directory is: the library makes objects of all of it at once.
 
     Format: PKWARE's APPNOTE, 4.3.14 to 4.3.16.
     """
-    start = max(0, file.seek(0, 2) - _END_BYTES)
-    file.seek(start)
+    file.seek(max(0, file_bytes - _END_BYTES))
     tail = file.read()
     at = tail.rfind(b"PK\5\6")
     size_bytes = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
     if size_bytes == 0xFFFFFFFF and (locator := tail.rfind(b"PK\6\7", 0, at)) >= 0:
-        file.seek(int.from_bytes(tail[locator + 8 : locator + 16], "little"))
+        file.seek(min(file_bytes, int.from_bytes(tail[locator + 8 : locator + 16], "little")))
         size_bytes = int.from_bytes(file.read(56)[40:48], "little")
     return size_bytes
 
 
-def _judge(entry: zipfile.ZipInfo) -> None:
+def _judge(entry: zipfile.ZipInfo, file_bytes: int) -> None:
     name = entry.filename[:100]
+    if not 0 <= entry.header_offset < file_bytes:
+        raise CorruptDocumentError(f"The part {name} is not in the file, which may have been cut off.")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise CorruptDocumentError(f"The part {name} is packed in a way that no document format allows.")
     if entry.file_size > _RATIO_FROM_BYTES and entry.file_size > entry.compress_size * _MAX_RATIO:

@@ -101,6 +101,23 @@ def test_the_document_type_of_a_page_is_no_harm() -> None:
     inspect(opened(packed(page, name="chapter.xhtml")))
 
 
+def test_an_archive_without_its_beginning_is_corrupt() -> None:
+    data = packed(b"<a>" + bytes(range(256)) * 20)
+
+    with pytest.raises(CorruptDocumentError, match="cut off"):
+        opened(data[100:])
+
+
+def test_an_end_of_the_directory_that_points_nowhere_is_corrupt() -> None:
+    data = bytearray(packed(b"<a/>"))
+    end = data.index(b"PK\5\6")
+    data[end + 12 : end + 16] = b"\xff" * 4
+    data[end:end] = b"PK\6\7" + bytes(4) + b"\xff" * 8 + bytes(4)
+
+    with pytest.raises(CorruptDocumentError):
+        opened(bytes(data))
+
+
 def test_damage_is_told_where_it_is() -> None:
     data = bytearray(packed(b"<a>some words</a>" * 50))
     data[60] ^= 0xFF

@@ -89,6 +89,16 @@ def test_a_pdf_that_cannot_be_read_says_why(read: Read, data: bytes, error: type
         read(data, "a.pdf")
 
 
+def test_a_reader_that_gives_up_means_a_damaged_file(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object) -> None:
+        raise RuntimeError("task 15 panicked")
+
+    monkeypatch.setattr("kreuzberg.extract_file_sync", give_up)
+
+    with pytest.raises(CorruptDocumentError, match="panicked"):
+        read(pdf("whole"), "a.pdf")
+
+
 def test_a_word_file_gives_headings_and_tables(read: Read) -> None:
     document = docx.Document()
     document.core_properties.title = "Annual report"
