@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,9 @@ from quarry_common.settings import load
 from quarry_common.vectors import connection
 from quarry_common.vectors.index import VectorIndex
 from quarry_common.vectors.points import ChunkPoint
+from quarry_local.ports import free_port
+from quarry_local.servers import nats
+from quarry_local.testing import PASSWORD, StartServer
 from quarry_search.service import build
 from quarry_search.settings import SearchSettings
 
@@ -84,8 +88,13 @@ class Search:
 
 
 @pytest.fixture(scope="session")
-def settings(nats_url: str, qdrant_url: str, redis_url: str) -> SearchSettings:
-    given = {"NATS_URL": nats_url, "QDRANT_URL": qdrant_url, "REDIS_URL": redis_url}
+def settings(
+    server_folder: Path, start_server: StartServer, qdrant_url: str, redis_url: str
+) -> SearchSettings:
+    # A bus of its own: on the session's the indexer of other tests may tell how its outbox is.
+    port = free_port()
+    start_server(nats.program(server_folder / "nats-of-search", port, PASSWORD))
+    given = {"NATS_URL": nats.url(port, PASSWORD), "QDRANT_URL": qdrant_url, "REDIS_URL": redis_url}
     return load(SearchSettings, given)
 
 

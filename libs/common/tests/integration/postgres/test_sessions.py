@@ -13,6 +13,7 @@ from quarry_common.postgres.sessions import SilentSessions, end_silent
 from quarry_local.servers.postgres import with_login
 
 SILENT_SECONDS = 0.5
+BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ async def test_a_session_that_fell_silent_within_a_statement_is_ended(
         return await end_silent(connection, SILENT_SECONDS) == 1
 
     await until(ended)
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    with pytest.raises(BROKEN):
         await other.fetchval("SELECT 1")
 
 
