@@ -151,7 +151,7 @@ class Parts:
         return found[0]
 
 
-async def no_settling(lease: Lease, error: Exception) -> None:
+async def no_settling(lease: Lease, error: Exception) -> bool:
     raise AssertionError(f"{lease.job_id} was settled by itself: {error!r}") from error
 
 
@@ -555,6 +555,33 @@ async def test_a_document_that_kills_its_reader_is_read_once_more_alone(parts: P
     assert (job.state, tries) == (JobState.FAILED, [False, True])
     assert job.error is not None
     assert job.error.code == "parse_crashed"
+
+
+async def test_a_job_that_fails_after_it_was_taken_away_is_cleaned_up_after(parts: Parts) -> None:
+    tenant_id = new_id()
+    job_id = await parts.put(tenant_id, "text")
+    cleaned: list[UUID] = []
+
+    class Late(Pipeline):
+        def __init__(self) -> None:
+            pass
+
+        async def run(self, held: Bundle) -> None:
+            async with parts.database.tenant_transaction(tenant_id) as connection:
+                await jobs.cancel(connection, "by the test", job_ids=[job_id])
+            raise UnavailableError("the connection broke while the process stood still")
+
+        async def clean_up(self, lost: Sequence[Lease]) -> None:
+            cleaned.extend(lease.job_id for lease in lost)
+
+    async with parts.working(Late()):
+        await until(lambda: _true(bool(cleaned)))
+
+    assert cleaned == [job_id]
+
+
+async def _true(value: bool) -> bool:
+    return value
 
 
 async def test_a_stopping_worker_gives_its_job_back_at_once(parts: Parts) -> None:

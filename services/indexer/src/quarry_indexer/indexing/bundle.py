@@ -1,12 +1,15 @@
 """Jobs that one worker leads through the stages together: of one tenant, under one token."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
 from quarry_indexer.domain.errors import LeaseLostError
 from quarry_indexer.repository.leases import Lease
 
-Settle = Callable[[Lease, Exception], Awaitable[None]]
+log = logging.getLogger(__name__)
+
+Settle = Callable[[Lease, Exception], Awaitable[bool]]
 
 
 class YieldedError(Exception):
@@ -14,7 +17,10 @@ class YieldedError(Exception):
 
 
 class Bundle:
-    """The jobs still held. `settle` ends or postpones one of them after an error of its own."""
+    """The jobs still held.
+
+    `settle` ends or postpones one of them after an error, and returns False when it had been taken away.
+    """
 
     def __init__(self, leases: Sequence[Lease], settle: Settle) -> None:
         self.tenant_id = leases[0].tenant_id
@@ -42,9 +48,10 @@ class Bundle:
 
     def lose(self, job_ids: Iterable[UUID]) -> None:
         """Go on without jobs that were taken away."""
-        for job_id in job_ids:
-            if (lease := self.members.pop(job_id, None)) is not None:
-                self.lost[job_id] = lease
+        taken = {job_id: self.members.pop(job_id) for job_id in job_ids if job_id in self.members}
+        if taken:
+            self.lost |= taken
+            log.info("%d jobs are no longer this worker's", len(taken))
 
     def done(self, job_ids: Iterable[UUID]) -> None:
         """Go on without jobs that have ended."""
@@ -52,9 +59,11 @@ class Bundle:
             self.members.pop(job_id, None)
 
     async def fail(self, lease: Lease, error: Exception) -> None:
-        """Let one job end or be tried again because of an error that concerns it alone."""
-        await self._settle(lease, error)
-        self.done([lease.job_id])
+        """Let one job end or be tried again because of an error."""
+        if await self._settle(lease, error):
+            self.done([lease.job_id])
+        else:
+            self.lose([lease.job_id])
 
     def make_way(self) -> None:
         """Raise `YieldedError` when somebody else waits for the place."""

@@ -27,8 +27,11 @@ class Settlement:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def settle(self, lease: Lease, error: Exception) -> None:
-        """End a job after `error`, or let it be tried again; without a database it is left to its lease."""
+    async def settle(self, lease: Lease, error: Exception) -> bool:
+        """End a job after `error`, or let it be tried again; return False when it was taken away meanwhile.
+
+        Without a database it is left to its lease.
+        """
         age = datetime.now(UTC) - lease.created_at
         verdict = retry.judge(
             error, attempt=lease.attempt, failures=lease.failures, alone=lease.alone, age=age
@@ -42,11 +45,11 @@ class Settlement:
         )
         try:
             if verdict.delay_seconds is None:
-                await self._fail(lease, verdict.error)
-                JOBS.labels("failed").inc()
-                return
+                held = await self._fail(lease, verdict.error)
+                JOBS.labels("failed" if held else "lease_lost").inc()
+                return held
             async with self._database.tenant_transaction(lease.tenant_id) as connection:
-                await leases.postpone(
+                held = await leases.postpone(
                     connection,
                     lease,
                     verdict.error,
@@ -54,18 +57,20 @@ class Settlement:
                     counts=verdict.counts,
                     alone=verdict.alone,
                 )
-            JOBS.labels("postponed").inc()
+            JOBS.labels("postponed" if held else "lease_lost").inc()
         except (QuarryError, asyncpg.PostgresError) as lost:
             log.warning("the job is left to its lease: %s", lost)
             JOBS.labels("left").inc()
+            return True
+        return held
 
-    async def _fail(self, lease: Lease, error: ErrorData) -> None:
+    async def _fail(self, lease: Lease, error: ErrorData) -> bool:
         async with self._database.tenant_transaction(lease.tenant_id) as connection:
             document = await documents.lock(connection, lease.document_id)
             said = f"failed with {error.code}: {error.detail}"
             ended = await leases.finish(connection, lease.token, [lease.job_id], JobState.FAILED, said, error)
             if document is None or not ended:
-                return
+                return bool(ended)
             await versions.set_state(connection, [(lease.document_id, lease.version)], "failed")
             told = DocumentIndexingFailed(
                 document_id=lease.document_id,
@@ -78,6 +83,7 @@ class Settlement:
             failed = JobFailed(lease.job_id, lease.document_id, lease.collection, lease.attempt, error)
             messages = [Message(told, lease.traceparent), Message(failed, lease.traceparent)]
             await publish(connection, messages, service=SERVICE, tenant_id=lease.tenant_id)
+            return True
 
     async def release(self, bundle: Bundle, said: str, *, counts: bool) -> None:
         """Give a bundle's jobs back at once; `counts` says whether as one more attempt."""

@@ -216,7 +216,6 @@ class Worker:
             await self._settle_all(bundle, error)
         if bundle.lost:
             JOBS.labels("lease_lost").inc(len(bundle.lost))
-            log.info("%d jobs are no longer this worker's", len(bundle.lost))
             await self._clean_up(bundle)
 
     async def _refuse_abandoned(self, bundle: Bundle) -> None:
@@ -234,7 +233,7 @@ class Worker:
             await self._settlement.release(bundle, f"tried again by itself: {error}"[:500], counts=True)
             return
         for lease in list(bundle.members.values()):
-            await self._settlement.settle(lease, error)
+            await bundle.fail(lease, error)
 
     async def _clean_up(self, bundle: Bundle) -> None:
         try:
