@@ -192,7 +192,8 @@ class Storm:
                 rows = await database.fetch(
                     "SELECT id, lease_token FROM indexer.jobs WHERE id = ANY($1::uuid[])", list(tokens)
                 )
-                return any(row["lease_token"] != tokens[row["id"]] for row in rows)
+                # One that has just ended was not taken over.
+                return any(row["lease_token"] not in {None, tokens[row["id"]]} for row in rows)
 
             if tokens:
                 await until(taken_over, TAKE_OVER_SECONDS, "another worker has taken over")
