@@ -154,9 +154,11 @@ class Storm:
         since = log.stat().st_size
         async with self.platform.database() as database:
             self.open_jobs.append(await self._open(database))
+            # Some of these it may have given up, as when Postgres was away: they run out unattended.
+            earlier = frozenset((await self._held(process, database)).values())
             # Whichever indexer is quicker takes what there is: until it is this one, there is more.
             for _ in range(EXTRA):
-                if await self._taken_over(process, database):
+                if await self._taken_over(process, database, earlier):
                     break
                 await self.send([long(next(self.extra), 30)])
             else:
@@ -172,33 +174,41 @@ class Storm:
             await until(fenced, FENCE_SECONDS, "the woken worker sees that jobs are no longer its own")
             self.seconds["thaw, until the fence is seen"].append(time.monotonic() - begun)
 
-    async def _taken_over(self, process: psutil.Process, database: checks.Connection) -> bool:
-        """Let an indexer that has jobs stand still until one is taken over; return whether it had any."""
+    async def _held(
+        self, process: psutil.Process, database: checks.Connection, besides: frozenset[UUID] = frozenset()
+    ) -> dict[UUID, UUID]:
+        """Return the lease token of each job that an indexer holds, `besides` left out."""
+        rows = await database.fetch(_HELD_BY, str(process.pid))
+        return {row["id"]: row["lease_token"] for row in rows if row["lease_token"] not in besides}
 
-        async def held() -> dict[UUID, UUID]:
-            rows = await database.fetch(_HELD_BY, str(process.pid))
-            return {row["id"]: row["lease_token"] for row in rows}
+    async def _taken_over(
+        self, process: psutil.Process, database: checks.Connection, earlier: frozenset[UUID]
+    ) -> bool:
+        """Let an indexer that works on jobs stand still until one is taken over; return whether one was.
 
-        if not await held():
+        Those under a token of `earlier` do not count.
+        """
+        if not await self._held(process, database, earlier):
             return False
         with faults.frozen(process):
             begun = time.monotonic()
             # In the middle of a transaction it would hold its rows until Postgres ends that, after a minute.
             if await faults.in_transaction(process, database):
                 return False
-            tokens = await held()
+            if not (tokens := await self._held(process, database, earlier)):
+                return False
 
-            async def taken_over() -> bool:
+            async def moved() -> list[UUID | None]:
+                """Return the tokens of jobs that are no longer the indexer's; one that has ended has none."""
                 rows = await database.fetch(
                     "SELECT id, lease_token FROM indexer.jobs WHERE id = ANY($1::uuid[])", list(tokens)
                 )
-                # One that has just ended was not taken over.
-                return any(row["lease_token"] not in {None, tokens[row["id"]]} for row in rows)
+                return [row["lease_token"] for row in rows if row["lease_token"] != tokens[row["id"]]]
 
-            if tokens:
-                await until(taken_over, TAKE_OVER_SECONDS, "another worker has taken over")
+            taken = any(await until(moved, TAKE_OVER_SECONDS, "another worker has taken over"))
+            if taken:
                 self.seconds["freeze, until taken over"].append(time.monotonic() - begun)
-        return bool(tokens)
+        return taken
 
     async def over(self, seconds: float) -> None:
         """Return when no job of the import is open."""
