@@ -62,9 +62,10 @@ async def _delete(tenant: Tenant, text: Text) -> tuple[float, float]:
     (await tenant.http.delete(f"/api/documents/{document['id']}")).raise_for_status()
     answered = time.perf_counter()
     last = answered
-    while await found(tenant.http, text):
-        last = time.perf_counter()
-        await asyncio.sleep(POLL_SECONDS)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while await found(tenant.http, text):
+            last = time.perf_counter()
+            await asyncio.sleep(POLL_SECONDS)
     return answered - begun, last - answered
 
 
@@ -95,7 +96,7 @@ async def _cancel(platform: Platform, tenant: Tenant, writer: Writer, number: in
 async def _last_chunk(platform: Platform, tenant: Tenant, document_id: UUID) -> float:
     """Return the moment from which on the index holds no chunk of a document, a late one neither."""
     collection = await tenant.client.get_collection("default")
-    async with platform.index(collection.embedder_id) as index:
+    async with platform.index(collection.embedder_id) as index, asyncio.timeout(DEADLINE_SECONDS):
         last = time.perf_counter()
         while time.perf_counter() < last + QUIET_SECONDS:
             if await index.count(tenant.id, document_id):

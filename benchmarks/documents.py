@@ -11,6 +11,8 @@ import msgspec
 from benchmarks.texts import Writer
 from tests.platform import Tenant
 
+from quarry_client.types import JobStateName
+
 SENDERS = 8
 BATCH = 100
 POLL_SECONDS = 0.02
@@ -89,8 +91,8 @@ async def open_jobs(tenant: Tenant) -> bool:
     return any([await _any(tenant, "queued"), await _any(tenant, "running")])
 
 
-async def _any(tenant: Tenant, state: str) -> bool:
-    page = await tenant.client.list_jobs(state=state, limit=1)  # type: ignore[arg-type]
+async def _any(tenant: Tenant, state: JobStateName) -> bool:
+    page = await tenant.client.list_jobs(state=state, limit=1)
     return bool(page.jobs)
 
 

@@ -50,7 +50,8 @@ async def _beside(large: Tenant, small: Tenant, writer: Writer) -> list[float]:
 
     sent: list[asyncio.Task[float]] = []
     async with asyncio.TaskGroup() as group:
-        while await open_jobs(large):
-            sent.append(group.create_task(one(len(sent))))
-            await asyncio.sleep(EVERY_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await open_jobs(large):
+                sent.append(group.create_task(one(len(sent))))
+                await asyncio.sleep(EVERY_SECONDS)
     return [task.result() for task in sent]

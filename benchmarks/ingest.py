@@ -149,7 +149,7 @@ async def _in_batches(tenant: Tenant, samples: Sequence[Sample], label: str) -> 
 async def _over(tenant: Tenant) -> None:
     """Return when every job is over."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await open_jobs(tenant):  # noqa: ASYNC110
+        while await open_jobs(tenant):  # noqa: ASYNC110 - other processes end them
             await asyncio.sleep(POLL_SECONDS)
 
 

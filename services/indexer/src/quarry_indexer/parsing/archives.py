@@ -31,7 +31,9 @@ _LOCAL_HEADER_BYTES = 30
 # The longest comment that may follow the end of the directory, and both of its ends.
 _END_BYTES = 65_536 + 22 + 20
 _MAX_DIRECTORY_BYTES = 8 * 1024 * 1024
-_UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+# What `zipfile` raises for damage: offsets outside the file (OSError, ValueError), an end too early, unknown
+# methods and encryption (both RuntimeError), and what the decompressor says.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 
 
 def open_archive(file: BinaryIO) -> zipfile.ZipFile:
@@ -46,7 +48,7 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(file)
     except _UNREADABLE as error:
         raise CorruptDocumentError(
-            f"The file begins as a zip archive but cannot be opened: {error}"
+            f"The file begins as a zip archive but cannot be opened: {error}."
         ) from None
     entries = archive.infolist()
     unpacked = sum(entry.file_size for entry in entries)
@@ -64,7 +66,7 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
 
 def first_bytes(archive: zipfile.ZipFile, name: str, size_bytes: int) -> bytes:
     """Return the beginning of a part, nothing if there is no such part or it cannot be read."""
-    with suppress(KeyError, zlib.error, *_UNREADABLE), archive.open(name) as part:
+    with suppress(KeyError, *_UNREADABLE), archive.open(name) as part:
         return part.read(size_bytes)
     return b""
 
@@ -99,7 +101,7 @@ def damaged_part(archive: zipfile.ZipFile) -> str | None:
             with archive.open(entry) as part:
                 while part.read(_PIECE_BYTES):
                     pass
-        except (zlib.error, *_UNREADABLE):
+        except _UNREADABLE:
             return entry.filename[:100]
     return None
 

@@ -40,7 +40,7 @@ def extract_mail(file: BinaryIO, max_text_bytes: int) -> Extracted:
         fields = {name: _field(message, name) for name in ("Subject", *_SHOWN)}
         body, attachments = _body(message, max_text_bytes)
     except (MessageError, LookupError, ValueError, RecursionError, AttributeError) as error:
-        raise CorruptDocumentError(f"The e-mail cannot be taken apart: {error}") from None
+        raise CorruptDocumentError(f"The e-mail cannot be taken apart: {error}.") from None
     subject = fields.pop("Subject")
     head = [f"# {subject}"] if subject else []
     head.append("\n".join(f"{name}: {value}" for name, value in fields.items() if value))

@@ -51,7 +51,7 @@ def extract_binary(path: Path, found: Format) -> Extracted:
     except kreuzberg.KreuzbergError as error:
         raise _typed(error, found.doc_type) from None
     except RuntimeError as error:  # the reader found itself in a state that it held impossible
-        raise CorruptDocumentError(f"The {found.doc_type} file is damaged: {error}"[:300]) from None
+        raise CorruptDocumentError(f"The {found.doc_type} file is damaged: {str(error)[:250]}.") from None
     facts = {str(name): value for name, value in dict(result.metadata).items()}
     page_count = None
     if found.doc_type == "pdf":

@@ -1,0 +1,386 @@
+"""What stands behind the gateway, answered from memory and typed by the contracts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+from nats.aio.client import Client
+
+from quarry_common import keys
+from quarry_common.contracts import collections, search, tenancy
+from quarry_common.contracts import documents as docs
+from quarry_common.contracts import jobs as work
+from quarry_common.errors import (
+    ConflictError,
+    ErrorData,
+    NotFoundError,
+    PreconditionFailedError,
+    QuarryError,
+    UnauthenticatedError,
+    error_data,
+)
+from quarry_common.ids import document_id_for, new_id
+from quarry_common.messaging import broker
+from quarry_common.messaging.rpc import RpcServer
+from quarry_common.settings import NatsSettings
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class Backend:
+    """What tenants, indexer and search would answer: just enough state to tell right from wrong."""
+
+    def __init__(self) -> None:
+        self.acme = tenancy.Tenant(new_id(), "acme", "Acme Ltd", NOW)
+        self.other = tenancy.Tenant(new_id(), "other", "Other Ltd", NOW)
+        self.tenants = {tenant.slug: tenant for tenant in (self.acme, self.other)}
+        self.principals: dict[bytes, tenancy.Principal] = {}
+        self.asked: list[msgspec.Struct] = []
+        """Every request that came, in order."""
+        self.accepted: list[docs.Accept] = []
+        self.batches: list[docs.AcceptBatch] = []
+        self.documents: dict[tuple[UUID, UUID], docs.Document] = {}
+        self.contents: dict[UUID, str] = {}
+        """Where the text of each document is, in the blob store."""
+        self.chunks: list[docs.Chunk] = []
+        self.jobs: dict[tuple[UUID, UUID], work.JobDetail] = {}
+        self.collections: dict[tuple[UUID, str], collections.Collection] = {}
+        self.queries: list[search.Query] = []
+        self.resolved = 0
+        self.job_outcome: work.JobState | None = work.JobState.SUCCEEDED
+        self.job_reads = 0
+        self.job_error = ErrorData("encrypted_file", 422, "The file is encrypted", "It asks for a password.")
+        self.refuse_accept: QuarryError | None = None
+        self.refuse_batch: dict[int, QuarryError] = {}
+        """What a part of a batch ends with, by how many parts came before."""
+        self.refuse_titles: dict[str, QuarryError] = {}
+        """What a document of a batch is refused with, by its title."""
+        self.refuse_job: QuarryError | None = None
+
+    def key(
+        self, *scopes: tenancy.Scope, tenant: tenancy.Tenant | None = None, operator: bool = False
+    ) -> str:
+        text = keys.generate(tenancy.KeyLabel.TEST)
+        owner = None if operator else tenant or self.acme
+        self.principals[keys.sha256(text)] = tenancy.Principal(
+            key_id=new_id(),
+            tenant_id=owner and owner.id,
+            tenant_slug=owner and owner.slug,
+            scopes=frozenset({tenancy.Scope.PLATFORM} if operator else scopes or tenancy.TENANT_SCOPES),
+        )
+        return text
+
+    def answer_on(self, server: RpcServer, service: str) -> None:
+        pairs = {
+            "tenants": [
+                (tenancy.RESOLVE_KEY, self.resolve_key),
+                (tenancy.RESOLVE_SLUG, self.resolve_slug),
+                (tenancy.CREATE_TENANT, self.create_tenant),
+                (tenancy.LIST_TENANTS, self.list_tenants),
+                (tenancy.CREATE_KEY, self.create_key),
+                (tenancy.LIST_KEYS, self.list_keys),
+                (tenancy.REVOKE_KEY, self.revoke_key),
+            ],
+            "indexer": [
+                (docs.ACCEPT, self.accept),
+                (docs.ACCEPT_BATCH, self.accept_batch),
+                (docs.GET_DOCUMENT, self.get_document),
+                (docs.LIST_DOCUMENTS, self.list_documents),
+                (docs.PATCH_DOCUMENT, self.patch_document),
+                (docs.DELETE_DOCUMENT, self.delete_document),
+                (docs.GET_CONTENT, self.get_content),
+                (docs.LIST_CHUNKS, self.list_chunks),
+                (docs.REINDEX, self.reindex),
+                (docs.INSPECT_INDEX, self.inspect_index),
+                (work.GET_JOB, self.get_job),
+                (work.LIST_JOBS, self.list_jobs),
+                (work.CANCEL_JOB, self.cancel_job),
+                (work.RETRY_JOB, self.retry_job),
+                (work.CANCEL_JOBS, self.change_jobs),
+                (work.LIST_DEAD_LETTERS, self.list_dead_letters),
+                (work.REPLAY_DEAD_LETTERS, self.change_jobs),
+                (work.DISCARD_DEAD_LETTERS, self.change_jobs),
+                (collections.CREATE_COLLECTION, self.create_collection),
+                (collections.GET_COLLECTION, self.get_collection),
+                (collections.LIST_COLLECTIONS, self.list_collections),
+                (collections.DELETE_COLLECTION, self.delete_collection),
+            ],
+            "search": [(search.QUERY, self.query), (search.BATCH, self.search_batch)],
+        }
+        for method, handler in pairs[service]:
+            server.answer(method, self._noted(handler))  # type: ignore[arg-type]
+
+    def _noted(self, handler):  # type: ignore[no-untyped-def]
+        async def answer(asked: msgspec.Struct) -> msgspec.Struct:
+            self.asked.append(asked)
+            return await handler(asked)  # type: ignore[no-any-return]
+
+        return answer
+
+    async def resolve_key(self, asked: tenancy.ResolveKey) -> tenancy.Principal:
+        self.resolved += 1
+        if asked.key_sha256 not in self.principals:
+            raise UnauthenticatedError("There is no such key.")
+        return self.principals[asked.key_sha256]
+
+    async def resolve_slug(self, asked: tenancy.ResolveSlug) -> tenancy.Tenant:
+        if asked.slug not in self.tenants:
+            raise NotFoundError("There is no such tenant.")
+        return self.tenants[asked.slug]
+
+    async def create_tenant(self, asked: tenancy.CreateTenant) -> tenancy.Tenant:
+        if asked.slug in self.tenants:
+            raise ConflictError("The slug is taken.")
+        return self.tenants.setdefault(asked.slug, tenancy.Tenant(new_id(), asked.slug, asked.name, NOW))
+
+    async def list_tenants(self, asked: tenancy.ListTenants) -> tenancy.TenantPage:
+        return tenancy.TenantPage(list(self.tenants.values())[: asked.limit])
+
+    async def create_key(self, asked: tenancy.CreateKey) -> tenancy.CreatedKey:
+        text = keys.generate(asked.label)
+        key_id = new_id()
+        self.principals[keys.sha256(text)] = tenancy.Principal(key_id, asked.tenant_id, "acme", asked.scopes)
+        return tenancy.CreatedKey(text, self._key(key_id, asked.name, sorted(asked.scopes)))
+
+    async def list_keys(self, asked: tenancy.ListKeys) -> tenancy.KeyPage:
+        owned = [who for who in self.principals.values() if who.tenant_id == asked.tenant_id]
+        return tenancy.KeyPage(
+            [self._key(who.key_id, "key", sorted(who.scopes)) for who in owned[: asked.limit]]
+        )
+
+    async def revoke_key(self, asked: tenancy.RevokeKey) -> tenancy.ApiKey:
+        for digest, who in list(self.principals.items()):
+            if who.key_id == asked.key_id and who.tenant_id == asked.tenant_id:
+                del self.principals[digest]
+                revoked = self._key(who.key_id, "key", sorted(who.scopes))
+                return msgspec.structs.replace(revoked, revoked_at=NOW)
+        raise NotFoundError("There is no such key.")
+
+    @staticmethod
+    def _key(key_id: UUID, name: str, scopes: list[tenancy.Scope]) -> tenancy.ApiKey:
+        return tenancy.ApiKey(key_id, name, "qk_test_abcd", tenancy.KeyLabel.TEST, scopes, {}, NOW)
+
+    async def accept(self, asked: docs.Accept) -> docs.Accepted:
+        if self.refuse_accept is not None:
+            raise self.refuse_accept
+        self.accepted.append(asked)
+        return self._take(asked.tenant_id, asked.document, asked.blob, asked.condition)
+
+    async def accept_batch(self, asked: docs.AcceptBatch) -> docs.AcceptedBatch:
+        refusal = self.refuse_batch.get(len(self.batches))
+        self.batches.append(asked)
+        if refusal is not None:
+            raise refusal
+        return docs.AcceptedBatch([self._take_item(asked.tenant_id, item) for item in asked.items])
+
+    def _take_item(self, tenant_id: UUID, item: docs.BatchItem) -> docs.BatchResult:
+        refusal = self.refuse_titles.get(item.document.title)
+        if refusal is not None:
+            return docs.BatchResult(error=error_data(refusal))
+        return docs.BatchResult(accepted=self._take(tenant_id, item.document, item.blob, None))
+
+    def _take(
+        self,
+        tenant_id: UUID,
+        fields: docs.DocumentFields,
+        blob: docs.BlobRef | None,
+        condition: docs.Condition | None,
+    ) -> docs.Accepted:
+        external_id = fields.external_id
+        document_id = document_id_for(tenant_id, fields.collection, external_id) if external_id else new_id()
+        before = self.documents.get((tenant_id, document_id))
+        self._require(before, condition)
+        size_bytes = blob.size_bytes if blob else 0
+        unchanged = before is not None and before.size_bytes == size_bytes
+        revision = (before.revision if before else 0) + (not unchanged)
+        job = work.JobDetail(
+            id=new_id(), document_id=document_id, collection=fields.collection, title=fields.title, version=1,
+            state=work.JobState.QUEUED, stage=None, chunks_done=0, chunks_total=None, attempt=0,
+            revision=1, created_at=NOW, queue_position=3, log=[work.LogLine(NOW, 1, "It was queued.")],
+        )  # fmt: skip
+        self.jobs[tenant_id, job.id] = job
+        self.documents[tenant_id, document_id] = docs.Document(
+            id=document_id,
+            status=docs.DocumentStatus.PENDING,
+            version=None,
+            latest_version=1,
+            revision=revision,
+            file_name=blob.file_name if blob else "",
+            size_bytes=size_bytes,
+            chunk_count=0,
+            created_at=NOW,
+            updated_at=NOW,
+            **msgspec.structs.asdict(fields),
+        )
+        return docs.Accepted(document_id, job.id, 1, unchanged, revision)
+
+    @staticmethod
+    def _require(document: docs.Document | None, condition: docs.Condition | None) -> None:
+        if condition is None:
+            return
+        wanted = condition.revisions
+        fine = (
+            document is None
+            if condition.missing
+            else document is not None and (wanted is None or document.revision in wanted)
+        )
+        if not fine:
+            raise PreconditionFailedError("The document is at another revision.")
+
+    async def get_job(self, asked: work.JobRef) -> work.JobDetail:
+        self.job_reads += 1
+        if self.refuse_job is not None:
+            raise self.refuse_job
+        job = self._job(asked.tenant_id, asked.job_id)
+        if self.job_outcome is not None and not job.state.final:
+            # Each look finds it one step further.
+            state = work.JobState.RUNNING if job.state is work.JobState.QUEUED else self.job_outcome
+            error = self.job_error if state is work.JobState.FAILED else None
+            job = self.change(asked.tenant_id, job.id, state=state, error=error)
+        return job
+
+    def _job(self, tenant_id: UUID, job_id: UUID) -> work.JobDetail:
+        job = self.jobs.get((tenant_id, job_id))
+        if job is None:
+            raise NotFoundError("There is no such job.")
+        return job
+
+    def change(self, tenant_id: UUID, job_id: UUID, **members: object) -> work.JobDetail:
+        """Let a job go on; its revision grows."""
+        job = self.jobs[tenant_id, job_id]
+        changed = msgspec.structs.replace(job, revision=job.revision + 1, **members)
+        self.jobs[tenant_id, job_id] = changed
+        return changed
+
+    async def list_jobs(self, asked: work.ListJobs) -> work.JobPage:
+        found = [job for (tenant_id, _), job in self.jobs.items() if tenant_id == asked.tenant_id]
+        return work.JobPage([job for job in found if asked.state in {None, job.state}][: asked.limit])
+
+    async def cancel_job(self, asked: work.ChangeJob) -> work.Job:
+        self._job(asked.tenant_id, asked.job_id)
+        return self.change(asked.tenant_id, asked.job_id, state=work.JobState.CANCELLED)
+
+    async def retry_job(self, asked: work.ChangeJob) -> work.Job:
+        if not self._job(asked.tenant_id, asked.job_id).state.final:
+            raise ConflictError("The job is not over.")
+        return self.change(asked.tenant_id, asked.job_id, state=work.JobState.QUEUED)
+
+    def _dead(self, tenant_id: UUID, wanted: work.JobFilter) -> list[work.Job]:
+        return [
+            job
+            for (owner, _), job in self.jobs.items()
+            if owner == tenant_id
+            and job.state is work.JobState.FAILED
+            and (wanted.job_ids is None or job.id in wanted.job_ids)
+        ]
+
+    async def list_dead_letters(self, asked: work.ListDeadLetters) -> work.JobPage:
+        return work.JobPage(self._dead(asked.tenant_id, asked.filter)[: asked.limit])
+
+    async def change_jobs(self, asked: work.ChangeJobs) -> work.JobsChanged:
+        return work.JobsChanged(len(self._dead(asked.tenant_id, asked.filter)))
+
+    def _document(self, asked: docs.DocumentRef) -> docs.Document:
+        document_id = asked.document_id
+        if document_id is None and asked.collection is not None and asked.external_id is not None:
+            document_id = document_id_for(asked.tenant_id, asked.collection, asked.external_id)
+        found = self.documents.get((asked.tenant_id, document_id or new_id()))
+        if found is None:
+            raise NotFoundError("There is no such document.")
+        return found
+
+    async def get_document(self, asked: docs.DocumentRef) -> docs.Document:
+        return self._document(asked)
+
+    async def list_documents(self, asked: docs.ListDocuments) -> docs.DocumentPage:
+        found = [item for (tenant_id, _), item in self.documents.items() if tenant_id == asked.tenant_id]
+        return docs.DocumentPage(found[: asked.limit], "more" if len(found) > asked.limit else None)
+
+    async def patch_document(self, asked: docs.PatchDocument) -> docs.Document:
+        found = self._document(asked)
+        self._require(found, asked.condition)
+        changed = msgspec.structs.replace(found, revision=found.revision + 1)
+        self.documents[asked.tenant_id, found.id] = changed
+        return changed
+
+    async def delete_document(self, asked: docs.DeleteDocument) -> docs.Deleted:
+        found = self._document(asked)
+        self._require(found, asked.condition)
+        del self.documents[asked.tenant_id, found.id]
+        return docs.Deleted(found.id)
+
+    async def get_content(self, asked: docs.DocumentRef) -> docs.Content:
+        return docs.Content(self.contents[self._document(asked).id], 1, 1)
+
+    async def list_chunks(self, asked: docs.ListChunks) -> docs.ChunkPage:
+        found = self._document(asked)
+        return docs.ChunkPage(found.id, 1, self.chunks[: asked.limit], asked.cursor)
+
+    async def reindex(self, asked: docs.Reindex) -> docs.Reindexing:
+        return docs.Reindexing(7, "more")
+
+    async def inspect_index(self, asked: docs.InspectIndex) -> docs.IndexReport:
+        return docs.IndexReport(1, 2, 3, 4, 5, 6, 7, asked.repair)
+
+    async def create_collection(self, asked: collections.CreateCollection) -> collections.Collection:
+        if (asked.tenant_id, asked.name) in self.collections:
+            raise ConflictError("The name is taken.")
+        made = collections.Collection(new_id(), asked.name, "minilm", 0, 0, NOW)
+        return self.collections.setdefault((asked.tenant_id, asked.name), made)
+
+    async def get_collection(self, asked: collections.CollectionRef) -> collections.Collection:
+        found = self.collections.get((asked.tenant_id, asked.name))
+        if found is None:
+            raise NotFoundError("There is no such collection.")
+        return found
+
+    async def list_collections(self, asked: collections.ListCollections) -> collections.CollectionPage:
+        found = [item for (tenant_id, _), item in self.collections.items() if tenant_id == asked.tenant_id]
+        return collections.CollectionPage(found[: asked.limit])
+
+    async def delete_collection(self, asked: collections.CollectionRef) -> collections.CollectionDeleted:
+        await self.get_collection(asked)
+        del self.collections[asked.tenant_id, asked.name]
+        return collections.CollectionDeleted(asked.name, 0)
+
+    async def query(self, asked: search.Query) -> search.Answer:
+        self.queries.append(asked)
+        return search.Answer(new_id(), asked.mode, asked.query, 0, [], {"total": 0.1})
+
+    async def search_batch(self, asked: search.Batch) -> search.Outcomes:
+        return search.Outcomes(
+            [
+                search.Outcome(error=NotFoundError("Nothing is called so.").data)
+                if query.query == "fail"
+                else search.Outcome(answer=await self.query(query))
+                for query in asked.queries
+            ]
+        )
+
+
+@asynccontextmanager
+async def answering(backend: Backend, nats_url: str, *services: str) -> AsyncIterator[None]:
+    """Answer for `services` until the block ends."""
+    async with broker.connect(NatsSettings(nats_url=nats_url), "test-backend") as connection:
+        stopping = asyncio.Event()
+        servers = [RpcServer(connection, service) for service in services]
+        for server, service in zip(servers, services, strict=True):
+            backend.answer_on(server, service)
+        async with asyncio.TaskGroup() as group:
+            for server in servers:
+                group.create_task(server.run(stopping))
+            for server, service in zip(servers, services, strict=True):
+                await _listening(connection, server, service)
+            try:
+                yield
+            finally:
+                stopping.set()
+
+
+async def _listening(connection: Client, server: RpcServer, service: str) -> None:
+    # The subscriptions are made on the server's first step; one flush later they are known to the bus.
+    await asyncio.sleep(0)
+    await connection.flush(timeout=5)
