@@ -1,0 +1,126 @@
+"""What is done once is not done again: batches, embeddings, and what a job tells of it."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from quarry_common.contracts.jobs import JobState, Stage
+from quarry_common.ids import new_id
+from quarry_indexer.indexing.bundle import Bundle, YieldedError
+from quarry_indexer.indexing.writing import BATCH_CHUNKS
+from quarry_indexer.repository import leases
+
+from .parts import Parts, bundle, long_text
+
+
+async def test_a_job_goes_on_after_its_last_finished_batch(parts: Parts) -> None:
+    await parts.put(new_id(), long_text(80))
+    lease = await parts.claim()
+    assert lease is not None
+    parts.embedder.fails_after = BATCH_CHUNKS
+    with pytest.raises(ConnectionResetError):
+        await parts.run(lease)
+    done = len(parts.embedder.texts)
+
+    parts.embedder.fails_after = None
+    heir = await parts.take_over()
+    await parts.run(heir)
+
+    assert done == heir.chunks_done == BATCH_CHUNKS
+    assert heir.chunks_total is not None
+    assert len(parts.embedder.texts) == heir.chunks_total > BATCH_CHUNKS
+    assert await parts.index.count(heir.tenant_id, heir.document_id, active=True) == heir.chunks_total
+
+
+async def test_unchanged_text_is_not_embedded_again(parts: Parts) -> None:
+    tenant_id = new_id()
+    text = long_text(10)
+    await parts.put(tenant_id, text, external_id="same")
+    await parts.run(await parts.take_over())
+    before = len(parts.embedder.texts)
+
+    await parts.put(tenant_id, text + " and a new end", external_id="same")
+    await parts.run(lease := await parts.take_over())
+
+    assert await parts.state(lease) is JobState.SUCCEEDED
+    assert len(parts.embedder.texts) == before + 1
+
+
+async def test_another_tenants_vectors_are_not_used(parts: Parts) -> None:
+    for tenant_id in (new_id(), new_id()):
+        await parts.put(tenant_id, "the same text")
+        await parts.run(await parts.take_over())
+
+    assert len(parts.embedder.texts) == 2
+
+
+async def test_batches_are_filled_across_documents(parts: Parts) -> None:
+    tenant_id = new_id()
+    for n in range(20):
+        await parts.put(tenant_id, f"document number {n}")
+    calls: list[int] = []
+    write = parts.writer._write
+
+    async def counted(held: Bundle, batch: Sequence[object]) -> None:
+        calls.append(len(batch))
+        await write(held, batch)  # type: ignore[arg-type]
+
+    parts.writer._write = counted  # type: ignore[method-assign]
+    try:
+        await parts.run(*await parts.claim_all())
+    finally:
+        del parts.writer._write
+
+    assert calls == [20]
+    assert await parts.index.count(tenant_id, active=True) == 20
+
+
+async def test_a_large_job_makes_way_between_batches_and_goes_on_later(parts: Parts) -> None:
+    tenant_id = new_id()
+    await parts.put(tenant_id, long_text(80))
+    lease = await parts.claim(60)
+    assert lease is not None
+    held = bundle(lease)
+    held.wanted = True
+
+    with pytest.raises(YieldedError):
+        await parts.pipeline.run(held)
+    async with parts.database.tenant_transaction(tenant_id) as connection:
+        await leases.release(connection, lease.token, [lease.job_id], "made way", counts=False)
+    heir = await parts.claim(60)
+    assert heir is not None
+    await parts.run(heir)
+
+    assert (heir.attempt, heir.takeovers, heir.chunks_done) == (1, 0, BATCH_CHUNKS)
+    assert heir.chunks_total == len(parts.embedder.texts)
+    assert await parts.state(heir) is JobState.SUCCEEDED
+
+
+async def test_a_job_tells_its_story(parts: Parts) -> None:
+    await parts.put(new_id(), "text")
+    late = await parts.claim(0.05)
+    assert late is not None
+    await parts.run(heir := await parts.take_over())
+
+    log = (await parts.job(heir)).log
+
+    told = [line.message for line in log]
+    assert told[0] == "queued"
+    assert told[1].startswith("begun by")
+    assert "taken over" in told[2]
+    assert told[3] == "read as text: 4 characters, 1 chunks"
+    assert told[-1] == "searchable: 1 chunks"
+    assert [line.attempt for line in log] == [0, 1, 2, 2, 2]
+
+
+async def test_the_log_of_a_long_story_is_bounded(parts: Parts) -> None:
+    await parts.put(new_id(), "text")
+    lease = await parts.claim(60)
+    assert lease is not None
+    async with parts.database.tenant_transaction(lease.tenant_id) as connection:
+        for n in range(120):
+            await leases.enter(connection, lease.token, [lease.job_id], Stage.EMBED, f"line {n}")
+
+    log = (await parts.job(lease)).log
+
+    assert (len(log), log[-1].message) == (100, "line 119")
