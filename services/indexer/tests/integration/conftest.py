@@ -1,9 +1,10 @@
 """The indexer on real servers: migrated once, run in this process, asked over NATS as the gateway does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,6 +26,7 @@ from quarry_common.contracts.documents import (
 )
 from quarry_common.contracts.jobs import ChangeJob, Job, JobDetail, JobRef, JobState
 from quarry_common.embedding.load import load_embedder
+from quarry_common.embedding.pool import EmbedderPool
 from quarry_common.ids import new_id
 from quarry_common.messaging.broker import connect
 from quarry_common.messaging.rpc import RpcClient
@@ -172,3 +174,28 @@ async def indexer(environment: dict[str, str]) -> AsyncIterator[Indexer]:
         index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         store = open_store(settings)
         yield Indexer(RpcClient(connection), store, index, environment["MIGRATE_DATABASE_URL"], new_id())
+
+
+class Embedded:
+    """The texts that the embedder was given."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def of(self, passage: str) -> list[str]:
+        """Return the texts that hold a passage."""
+        return [text for text in self.texts if passage in text]
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> Embedded:
+    """Return what is embedded from now on, whoever's it is."""
+    embedded = Embedded()
+    embed = EmbedderPool.embed
+
+    async def counted(self: EmbedderPool, texts: Sequence[str], **options: Any) -> Any:
+        embedded.texts.extend(texts)
+        return await embed(self, texts, **options)
+
+    monkeypatch.setattr(EmbedderPool, "embed", counted)
+    return embedded

@@ -31,7 +31,7 @@ from quarry_indexer.indexing.inspection import Inspection
 from quarry_indexer.indexing.upkeep import Upkeep
 from quarry_indexer.settings import IndexerSettings
 
-from .conftest import Indexer, until
+from .conftest import Embedded, Indexer, until
 
 TEXT = "# Mining\n\nQuarries give stone. Größe, 石, 🪨.\n\n## Safety\n\nHelmets are worn below the crane.\n"
 
@@ -64,8 +64,12 @@ async def hits(tenant: Indexer, query: str, filters: object = None) -> int:
     return len((await tenant.index.search(scope, legs, depth=10)).candidates)
 
 
-async def test_a_patch_changes_the_document_and_its_points_and_embeds_nothing(tenant: Indexer) -> None:
+async def test_a_patch_changes_the_document_and_its_points_and_embeds_nothing(
+    tenant: Indexer, embedded: Embedded
+) -> None:
     document = await stored(tenant, tags=["old"], metadata={"year": 2020, "author": "Ada"})
+    known = embedded.of("Helmets")
+    assert known
 
     changed = await patch(tenant, document, tags=["new"], metadata={"year": None, "place": "Carrara"})
 
@@ -75,6 +79,7 @@ async def test_a_patch_changes_the_document_and_its_points_and_embeds_nothing(te
     assert await hits(tenant, "helmets", AnyOf(Field.TAGS, ("old",))) == 0
     assert await hits(tenant, "helmets", AnyOf(Field.METADATA, ("Carrara",), "place")) == 1
     assert await hits(tenant, "helmets", AnyOf(Field.METADATA, (2020,), "year")) == 0
+    assert embedded.of("Helmets") == known
 
 
 async def test_null_empties_a_field_and_what_is_left_out_stays(tenant: Indexer) -> None:
@@ -92,6 +97,15 @@ async def test_principals_taken_away_are_gone_from_the_index_when_the_answer_com
     await patch(tenant, document, allowed_principals=["ada"])
 
     assert await hits(tenant, "helmets") == 0
+
+
+async def test_what_its_owner_sends_again_undoes_a_patch(tenant: Indexer) -> None:
+    document = await stored(tenant, external_id="synchronised", tags=["theirs"])
+    await patch(tenant, document, tags=["patched"])
+
+    again = await stored(tenant, external_id="synchronised", upsert=True, tags=["theirs"])
+
+    assert (again.id, again.version, again.tags) == (document.id, document.version + 1, ["theirs"])
 
 
 async def test_too_much_metadata_is_refused_and_changes_nothing(tenant: Indexer) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 import logging
 
-from quarry_common.errors import UnavailableError
+import asyncpg
+
+from quarry_common.errors import QuarryError
 from quarry_common.postgres import idempotency
 from quarry_common.postgres.pool import Database
+from quarry_common.waiting import pause
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +28,6 @@ class Housekeeping:
             try:
                 async with self._database.worker_transaction() as worker:
                     await idempotency.expire(worker)
-            except UnavailableError as error:
+            except (QuarryError, asyncpg.PostgresError) as error:
                 log.warning("old idempotency keys were not forgotten: %s", error)
-            try:
-                async with asyncio.timeout(self._every_seconds):
-                    await stopping.wait()
-            except TimeoutError:
-                continue
+            await pause(stopping, self._every_seconds)

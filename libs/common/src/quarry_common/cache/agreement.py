@@ -93,11 +93,6 @@ class Agreed(msgspec.Struct, frozen=True):
     generations: Mapping[UUID, str] | None
 
 
-class _Tenant(msgspec.Struct, frozen=True):
-    events: Sequence[str]
-    wanted: bool
-
-
 class _Told(msgspec.Struct, frozen=True):
     clock: int
     watch: str
@@ -105,7 +100,7 @@ class _Told(msgspec.Struct, frozen=True):
     vouching: bool
     joining: bool
     nonce: str
-    tenants: list[_Tenant]
+    tenants: list[News]
     guard_ms: float = GUARD_SECONDS * 1000
     watch_ms: float = WATCH_SECONDS * 1000
     event_ms: float = EVENT_SECONDS * 1000
@@ -149,7 +144,7 @@ class Agreement:
             vouching=vouching,
             joining=joining,
             nonce=uuid4().hex,
-            tenants=[_Tenant(each.events, each.wanted) for each in news.values()],
+            tenants=list(news.values()),
         )
         keys = [f"{self._prefix}watch"]
         for tenant in news:

@@ -31,6 +31,7 @@ from quarry_common.cache.sharing import REDIS_SECONDS, Content, Sharing
 from quarry_common.contracts import subjects
 from quarry_common.messaging import heartbeat
 from quarry_common.messaging.heartbeat import Beat
+from quarry_common.waiting import woken
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Generations:
             heartbeats = await self._subscribe(heartbeat.subject(PUBLISHER), self._heard_beat)
             while not stopping.is_set():
                 await self._tick()
-                await _first(self._woken, stopping, TICK_SECONDS)
+                await woken(self._woken, stopping, TICK_SECONDS)
                 if self._woken.is_set():
                     await asyncio.sleep(PACE_SECONDS)
                     self._woken.clear()
@@ -202,15 +203,6 @@ class Generations:
         while connected and await self._sharing.agree():
             connected = self._whole()
         SHARING.set(self._sharing.active)
-
-
-async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
-    waits = {asyncio.create_task(one.wait()), asyncio.create_task(other.wait())}
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 @asynccontextmanager

@@ -122,8 +122,11 @@ class Sharing:
         for tenant, content in self._due.items():
             if room <= 0:
                 return news, False
-            news[tenant] = News(list(content.untold), content.wanted)
-            room -= 1 + len(content.untold)
+            events = list(content.untold[:room])
+            news[tenant] = News(events, content.wanted)
+            if len(events) < len(content.untold):
+                return news, False
+            room -= 1 + len(events)
         return news, True
 
     def _take_over(self, agreed: Agreed, news: dict[UUID, News], now: float) -> None:

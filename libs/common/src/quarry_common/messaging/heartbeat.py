@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from quarry_common.ids import new_id
+from quarry_common.waiting import pause
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,7 @@ class Heartbeat:
         """Publish until `stopping` is set."""
         while not stopping.is_set():
             await self._beat()
-            try:
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await stopping.wait()
-            except TimeoutError:
-                continue
+            await pause(stopping, INTERVAL_SECONDS)
 
     async def _beat(self) -> None:
         lag_ms = self._lag_ms()

@@ -31,6 +31,7 @@ from quarry_common.ids import new_id
 from quarry_common.postgres.leadership import Leadership
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.telemetry import tracing
+from quarry_common.waiting import pause, woken
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +102,21 @@ async def told(database: Database, tenant_id: UUID, aggregate: str) -> None:
     """Return when what was written about `aggregate` is published, or after a second.
 
     For answers after which nobody shall see what was before: who caches hears of the change first. When the
-    relay is further behind than that, nothing is cached anyhow.
+    relay is further behind than that, nothing is cached anyhow. The change is made: what goes wrong here does
+    not make it an error.
     """
-    until, pause = time.monotonic() + TOLD_SECONDS, FIRST_PAUSE_SECONDS
-    while time.monotonic() < until:
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+    try:
+        async with asyncio.timeout(TOLD_SECONDS):
+            await _published(database, tenant_id, aggregate)
+    except (QuarryError, asyncpg.PostgresError, TimeoutError) as error:
+        log.info("not known to be published yet: %s %s", aggregate, error)
+
+
+async def _published(database: Database, tenant_id: UUID, aggregate: str) -> None:
+    delay = FIRST_PAUSE_SECONDS
+    while True:
+        await asyncio.sleep(delay)
+        delay = min(delay * 1.5, LONGEST_PAUSE_SECONDS)
         async with database.tenant_transaction(tenant_id) as connection:
             waiting = await connection.fetchval(
                 """
@@ -167,7 +177,7 @@ class Relay:
                 await self._lead(stopping)
             except (QuarryError, asyncpg.PostgresError, OSError) as error:
                 log.warning("outbox relay: %s; trying again", error)
-            await _wait(stopping, RETRY_SECONDS)
+            await pause(stopping, RETRY_SECONDS)
 
     async def _lead(self, stopping: asyncio.Event) -> None:
         """Relay while this process holds the lease; one that dies or stands still loses it to another."""
@@ -207,7 +217,7 @@ class Relay:
             if loop.time() >= clean_at:
                 await self._clean()
                 clean_at = loop.time() + CLEAN_SECONDS
-            await _first(self._woken, stopping, POLL_SECONDS)
+            await woken(self._woken, stopping, POLL_SECONDS)
 
     async def publish_batch(self) -> int:
         """Publish the oldest messages that wait and mark those acknowledged; return how many waited.
@@ -291,20 +301,3 @@ class Relay:
             )
         self._woken.set()
         return len(rows)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
-
-
-async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
-    waits = {asyncio.create_task(one.wait()), asyncio.create_task(other.wait())}
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

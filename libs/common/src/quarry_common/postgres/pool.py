@@ -18,8 +18,8 @@ Connection: TypeAlias = (
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
 IDLE_IN_TRANSACTION_SECONDS = 15.0
-"""Longer than any call that is awaited within a transaction. A process that stands still in the middle of one
-must not hold its rows for ever: nobody could take its jobs over."""
+"""Longer than all that is awaited between two statements of a transaction. A process that stands still in the
+middle of one must not hold its rows for ever: nobody could take its jobs over."""
 
 _LOST = (
     OSError,
@@ -47,6 +47,10 @@ def translated() -> Iterator[None]:
         raise UnavailableError(
             f"The database has not what this version needs: {error}.",
             advice="Run `quarry migrate`, then restart this service.",
+        ) from error
+    except asyncpg.DeadlockDetectedError as error:
+        raise UnavailableError(
+            "Two changes were in each other's way; this one was undone.", retry_after_seconds=1
         ) from error
     except _LOST as error:
         raise UnavailableError("The database cannot be reached.", retry_after_seconds=2) from error
@@ -101,7 +105,7 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """A connection outside any transaction, for LISTEN and advisory locks alone."""
+        """A connection outside any transaction, for LISTEN and for ending other sessions."""
         with translated():
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 yield connection

@@ -12,6 +12,7 @@ import asyncpg
 
 from quarry_common.errors import QuarryError
 from quarry_common.postgres.pool import IDLE_IN_TRANSACTION_SECONDS, Connection, Database
+from quarry_common.waiting import pause
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,7 @@ class SilentSessions:
                         log.warning("%d sessions whose client fell silent were ended", ended)
             except (QuarryError, asyncpg.PostgresError) as error:
                 log.warning("silent sessions could not be looked for: %s", error)
-            try:
-                async with asyncio.timeout(EVERY_SECONDS):
-                    await stopping.wait()
-            except TimeoutError:
-                continue
+            await pause(stopping, EVERY_SECONDS)
 
 
 async def end_silent(connection: Connection, seconds: float) -> int:

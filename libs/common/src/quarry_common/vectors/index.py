@@ -164,7 +164,7 @@ class VectorIndex:
         dense, sparse = found.get(DENSE, []), found.get(SPARSE, [])
         if legs.dense is None or legs.sparse is None:
             return Ranking(dense or sparse, dense, sparse)
-        return Ranking(_fused(legs.text, [dense, sparse]), dense, sparse)
+        return Ranking(_fused(legs.text, dense, sparse), dense, sparse)
 
     async def attributes(
         self, scope: Scope, chunk_ids: Sequence[str], fields: Sequence[str]
@@ -257,8 +257,8 @@ def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda found: (-found.score, found.chunk_id))
 
 
-def _fused(text: str, found: Sequence[Sequence[Candidate]]) -> list[Candidate]:
-    known = {candidate.chunk_id: candidate for leg in found for candidate in leg}
-    legs = [[(candidate.chunk_id, candidate.score) for candidate in leg] for leg in found]
-    fused = fuse(text, legs[0], legs[1] if len(legs) > 1 else [])
+def _fused(text: str, dense: Sequence[Candidate], sparse: Sequence[Candidate]) -> list[Candidate]:
+    known = {candidate.chunk_id: candidate for candidate in (*dense, *sparse)}
+    legs = ([(candidate.chunk_id, candidate.score) for candidate in leg] for leg in (dense, sparse))
+    fused = fuse(text, *legs)
     return _ranked(msgspec.structs.replace(known[chunk_id], score=score) for chunk_id, score in fused)

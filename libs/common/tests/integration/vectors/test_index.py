@@ -1,3 +1,5 @@
+"""The vector index over a real Qdrant: what is stored, changed, shown and found, and for whom."""
+
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta

@@ -19,6 +19,7 @@ from quarry_common.contracts.documents import (
     BatchItem,
     BatchResult,
     BlobRef,
+    Condition,
 )
 from quarry_common.contracts.events import DocumentUploaded, JobCancelled
 from quarry_common.contracts.jobs import Priority
@@ -60,6 +61,7 @@ class _Terms(NamedTuple):
 
     upsert: bool
     priority: Priority
+    condition: Condition | None = None
 
 
 class Acceptance:
@@ -82,10 +84,7 @@ class Acceptance:
 
         async def work(connection: Connection) -> AcceptedBatch:
             asked = self._asked(request.tenant_id, 0, item)
-            if request.condition is not None:
-                row = await documents.lock(connection, asked.id)
-                require(request.condition, row.revision if row and row.alive else None)
-            terms = _Terms(request.upsert, request.priority)
+            terms = _Terms(request.upsert, request.priority, request.condition)
             found = await self._accept(connection, request.tenant_id, [asked], terms)
             if isinstance(found[0], QuarryError):
                 raise found[0]
@@ -162,6 +161,8 @@ class Acceptance:
         fresh: list[_Asked] = []
         for each in left:
             row = rows[each.id]
+            if terms.condition is not None:
+                require(terms.condition, row.revision if row.alive else None)
             if row.alive and not terms.upsert:
                 found[each.id] = ExternalIdTakenError(
                     f"{row.external_id!r} in collection {row.collection!r} is document {each.id}."

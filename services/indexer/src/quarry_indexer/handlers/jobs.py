@@ -20,6 +20,7 @@ from quarry_common.contracts.jobs import (
     ChangeJobs,
     Job,
     JobDetail,
+    JobFilter,
     JobPage,
     JobRef,
     JobsChanged,
@@ -66,7 +67,7 @@ class Jobs:
             pace = None if job.state.final else await jobs.pace(connection, request.tenant_id, job)
         if pace is None:
             if job.finished_at is not None and datetime.now(UTC) - job.finished_at < JUST_NOW:
-                await told(self._database, request.tenant_id, str(job.id))
+                await told(self._database, request.tenant_id, str(job.document_id))
             return job
         position = pace.before if job.state is JobState.QUEUED else None
         return msgspec.structs.replace(
@@ -151,13 +152,14 @@ class Jobs:
 
         async def work(connection: Connection) -> JobsChanged:
             chosen, more = await self._dead(connection, request)
+            found = [await _found(connection, request.tenant_id, job_id) for job_id in chosen]
+            await documents.lock_many(connection, sorted({job.document_id for job in found}))
             done = 0
-            for job_id in chosen:
-                job = await jobs.find(connection, request.tenant_id, job_id)
-                if job is not None and await self._requeue(connection, job):
+            for job in found:
+                if await self._requeue(connection, job):
                     done += 1
                 else:
-                    await jobs.discard(connection, [job_id])
+                    await jobs.discard(connection, [job.id])
             if done:
                 woken = [Message(IndexDocument(chosen[0]))]
                 await publish(connection, woken, service=SERVICE, tenant_id=request.tenant_id)
@@ -172,6 +174,11 @@ class Jobs:
             chosen, more = await self._dead(connection, request)
             found = [await _found(connection, request.tenant_id, job_id) for job_id in chosen]
             rows = await documents.lock_many(connection, sorted({job.document_id for job in found}))
+            # One that was tried again before its document was held is no dead letter any more.
+            chosen = await jobs.ids(
+                connection, request.tenant_id, [JobState.FAILED], JobFilter(job_ids=chosen), CHANGED_AT_ONCE
+            )
+            found = [job for job in found if job.id in set(chosen)]
             await versions.set_state(
                 connection, [(job.document_id, job.version) for job in found], "discarded"
             )

@@ -11,6 +11,7 @@ from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.indexing.bundle import Bundle
 from quarry_indexer.indexing.giving_way import give_way
+from quarry_indexer.indexing.metrics import JOBS
 from quarry_indexer.indexing.reading import Prepared
 from quarry_indexer.repository import changes, documents, leases, versions
 from quarry_indexer.repository.documents import DocumentRow
@@ -60,6 +61,7 @@ class Activation:
                 )
             told = [message for each in ready for message in _told(each, rows)]
             await publish(connection, told, service=SERVICE, tenant_id=bundle.tenant_id)
+        JOBS.labels("done").inc(len(bundle.members))
         bundle.done(bundle.job_ids)
         if any(row.current_version is not None for row in rows.values()):
             self._purge()
@@ -68,9 +70,9 @@ class Activation:
         keys = [(each.version.document_id, each.version.version) for each in ready]
         present = await versions.find(connection, keys)
         await self._index.activate(tenant_id, keys)
-        for each, key in zip(ready, keys, strict=True):
-            # What was said of the document changed while it was being indexed.
-            if present[key].patches != each.version.patches:
+        for key in keys:
+            # Changed before it was searchable: what an earlier try wrote does not say so yet.
+            if present[key].patches:
                 change = await changes.present(connection, *key)
                 if change is not None:
                     await self._index.update_payload(tenant_id, key, change)

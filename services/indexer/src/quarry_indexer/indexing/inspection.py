@@ -1,7 +1,10 @@
 """The vector index held against Postgres: what is missing, what is too much, and mending it."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -18,6 +21,9 @@ from quarry_indexer.repository import documents, inspection, versions
 from quarry_indexer.repository.inspection import Expected
 
 AT_ONCE = 50
+CONFIRMED_AT_ONCE = 10
+"""While their documents are held."""
+ItemT = TypeVar("ItemT")
 
 
 class Difference(msgspec.Struct):
@@ -86,16 +92,17 @@ class Inspection:
 
     async def _confirm(self, tenant_id: UUID, difference: Difference, suspects: Iterable[VersionKey]) -> None:
         """Drop from `difference` what was only on its way."""
-        for keys in _parts(list(suspects)):
+        for keys in _parts(list(suspects), CONFIRMED_AT_ONCE):
             async with self._database.tenant_transaction(tenant_id) as connection:
                 # Held, so that nothing is activated or deleted between the two looks.
                 await documents.lock_many(connection, [document_id for document_id, _ in keys])
                 expected = await inspection.expected(connection, tenant_id, keys)
                 active, inactive = Counter[VersionKey](), Counter[VersionKey]()
-                for key in keys:
-                    total = await self._index.count(tenant_id, *key)
-                    active[key] = await self._index.count(tenant_id, *key, active=True)
-                    inactive[key] = total - active[key]
+                count = partial(self._index.count, tenant_id)
+                totals = await asyncio.gather(*(count(*key) for key in keys))
+                shown = await asyncio.gather(*(count(*key, active=True) for key in keys))
+                for key, total, searchable in zip(keys, totals, shown, strict=True):
+                    active[key], inactive[key] = searchable, total - searchable
             again = _difference(expected, active, inactive)
             for kind in ("missing", "hidden", "surplus"):
                 found: dict[VersionKey, int] = getattr(difference, kind)
@@ -154,5 +161,5 @@ def _difference(
     return found
 
 
-def _parts(items: Sequence[VersionKey] | Sequence[UUID]) -> Iterable[list]:  # type: ignore[type-arg]
-    return (list(items[start : start + AT_ONCE]) for start in range(0, len(items), AT_ONCE))
+def _parts(items: Sequence[ItemT], size: int = AT_ONCE) -> Iterable[list[ItemT]]:
+    return (list(items[start : start + size]) for start in range(0, len(items), size))

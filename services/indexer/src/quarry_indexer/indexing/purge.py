@@ -14,9 +14,9 @@ from quarry_common.errors import QuarryError
 from quarry_common.messaging.outbox import Message, publish
 from quarry_common.postgres.pool import Database
 from quarry_common.vectors.index import VectorIndex
+from quarry_common.waiting import woken
 from quarry_indexer import SERVICE
 from quarry_indexer.indexing.metrics import PURGED
-from quarry_indexer.indexing.waiting import wait_for
 from quarry_indexer.repository import versions
 from quarry_indexer.repository.versions import Discarded
 
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
 BATCH = 100
+AT_ONCE = 20
+"""Versions whose rows are held together."""
+BLOB_SECONDS = 5.0
 
 
 class Purge:
@@ -46,9 +49,9 @@ class Purge:
             try:
                 while await self.purge_batch() == BATCH and not stopping.is_set():
                     pass
-            except (QuarryError, asyncpg.PostgresError) as error:
-                log.warning("purge: %s; trying again", error)
-            await wait_for(self._woken, stopping, POLL_SECONDS)
+            except (QuarryError, asyncpg.PostgresError, TimeoutError) as error:
+                log.warning("purge: %s; trying again", error or "files were not removed in time")
+            await woken(self._woken, stopping, POLL_SECONDS)
 
     async def purge_batch(self) -> int:
         """Purge some versions and return how many were found."""
@@ -58,7 +61,8 @@ class Purge:
         for version in found:
             by_tenant[version.tenant_id].append(version)
         for tenant_id, discarded in by_tenant.items():
-            await self._purge(tenant_id, discarded)
+            for start in range(0, len(discarded), AT_ONCE):
+                await self._purge(tenant_id, discarded[start : start + AT_ONCE])
         return len(found)
 
     async def _purge(self, tenant_id: UUID, discarded: Sequence[Discarded]) -> None:
@@ -72,10 +76,9 @@ class Purge:
             await self._index.delete_versions(
                 tenant_id, [(version.document_id, version.version) for version in remains]
             )
-            for version in remains:
-                for path in (version.text_path, version.blob_path):
-                    if path is not None:
-                        await self._blobs.delete(path)
+            paths = {path for each in remains for path in (each.text_path, each.blob_path) if path}
+            async with asyncio.timeout(BLOB_SECONDS):
+                await asyncio.gather(*map(self._blobs.delete, paths))
             await versions.purged(connection, remains)
             # Who has kept an answer since the deletion was told of must hear that the points have gone, too.
             left = sorted({version.deleted_from for version in remains if version.deleted_from is not None})

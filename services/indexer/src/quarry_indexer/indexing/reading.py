@@ -113,7 +113,8 @@ class Reader:
                     lease.traceparent,
                 )
                 for lease in bundle.members.values()
-                if lease.attempt == 1
+                # Who made way goes on in the same attempt, with its text read.
+                if lease.attempt == 1 and lease.chunks_total is None
             ]
             await publish(connection, started, service=SERVICE, tenant_id=bundle.tenant_id)
         return found

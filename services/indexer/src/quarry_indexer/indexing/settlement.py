@@ -46,7 +46,7 @@ class Settlement:
         try:
             if verdict.delay_seconds is None:
                 held = await self._fail(lease, verdict.error)
-                JOBS.labels("failed" if held else "lease_lost").inc()
+                JOBS.labels("failed").inc(held)
                 return held
             async with self._database.tenant_transaction(lease.tenant_id) as connection:
                 held = await leases.postpone(
@@ -57,7 +57,7 @@ class Settlement:
                     counts=verdict.counts,
                     alone=verdict.alone,
                 )
-            JOBS.labels("postponed" if held else "lease_lost").inc()
+            JOBS.labels("postponed").inc(held)
         except (QuarryError, asyncpg.PostgresError) as lost:
             log.warning("the job is left to its lease: %s", lost)
             JOBS.labels("left").inc()

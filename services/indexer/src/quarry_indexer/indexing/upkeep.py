@@ -15,10 +15,10 @@ from quarry_common.postgres import idempotency
 from quarry_common.postgres.leadership import Leadership
 from quarry_common.postgres.pool import Database
 from quarry_common.vectors.index import VectorIndex
+from quarry_common.waiting import pause
 from quarry_indexer.indexing.inspection import Inspection
 from quarry_indexer.indexing.metrics import DRIFT, ORPHANS
 from quarry_indexer.indexing.patching import follow
-from quarry_indexer.indexing.waiting import wait_for
 from quarry_indexer.repository import changes, embeddings, inspection, versions
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,6 @@ class Upkeep:
         """Work until `stopping` is set."""
         loop = asyncio.get_running_loop()
         sweep_at = loop.time() + self._interval_seconds
-        never = asyncio.Event()
         while not stopping.is_set():
             try:
                 if await self._leadership.take():
@@ -68,7 +67,7 @@ class Upkeep:
                         await self.sweep(stopping)
             except (QuarryError, asyncpg.PostgresError) as error:
                 log.warning("upkeep: %s; trying again", error)
-            await wait_for(never, stopping, ROUND_SECONDS)
+            await pause(stopping, ROUND_SECONDS)
         try:
             await self._leadership.give_back()
         except QuarryError as error:

@@ -172,8 +172,9 @@ class Worker:
                     continue
                 held = set()
             for task, bundle in list(self._running.items()):
-                bundle.lose([job for job in bundle.members if job in tokens and job not in held])
-                if bundle.lost and not bundle.members:
+                gone = [job for job in bundle.members if job in tokens and job not in held]
+                bundle.lose(gone)
+                if gone and not bundle.members:
                     task.cancel()
 
     async def _renew(self, tokens: dict[UUID, UUID]) -> set[UUID]:
@@ -194,12 +195,10 @@ class Worker:
             await self._run(bundle)
 
     async def _run(self, bundle: Bundle) -> None:
-        jobs = len(bundle.members)
         try:
             await self._refuse_abandoned(bundle)
             if bundle.members:
                 await self._pipeline.run(bundle)
-            JOBS.labels("done").inc(jobs - len(bundle.lost))
         except LeaseLostError:
             pass
         except YieldedError:

@@ -24,11 +24,15 @@ async def change(
     forgotten: Sequence[str],
 ) -> int:
     """Set `fields` of every version of a document that is searchable or may become it, merge `metadata` into
-    theirs without the names `forgotten`; return how many names they have then at most."""
+    theirs without the names `forgotten`; return how many names they have then at most.
+
+    None says what its owner sent any more: the same sent again is a change.
+    """
     columns = "".join(f", {name} = ${place}" for place, name in enumerate(fields, start=4))
     names = await connection.fetch(
         f"""
-        UPDATE versions SET metadata = (metadata - $2::text[]) || $3::jsonb, patches = patches + 1{columns}
+        UPDATE versions SET metadata = (metadata - $2::text[]) || $3::jsonb, patches = patches + 1,
+            fingerprint = ''::bytea{columns}
         WHERE document_id = $1 AND state <> 'discarded'
         RETURNING (SELECT count(*) FROM jsonb_object_keys(metadata)) AS names
         """,  # noqa: S608 - names of columns, not of callers

@@ -125,7 +125,11 @@ async def bury(connection: Connection, document_ids: Sequence[UUID]) -> None:
         document_ids,
     )
     await connection.execute(
-        "UPDATE versions SET state = 'discarded' WHERE document_id = ANY($1::uuid[])", document_ids
+        """
+        UPDATE versions SET state = 'discarded'
+        WHERE document_id = ANY($1::uuid[]) AND state <> 'discarded'
+        """,
+        document_ids,
     )
 
 

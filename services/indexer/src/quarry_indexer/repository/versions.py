@@ -8,6 +8,7 @@ import msgspec
 
 from quarry_common.contracts.documents import BlobRef, DocumentFields, Metadata
 from quarry_common.postgres.pool import Connection
+from quarry_indexer.repository import chunks
 
 
 class VersionRow(msgspec.Struct, frozen=True):
@@ -122,8 +123,8 @@ async def parsed(connection: Connection, found: Sequence[Parsed]) -> None:
     """Store what reading versions found; from now on they may have points."""
     await connection.execute(
         """
-        UPDATE versions v SET text_path = p.text_path, title = p.title, doc_type = p.doc_type,
-            chunk_count = p.chunk_count, indexed_points = true
+        UPDATE versions v SET text_path = p.text_path, title = p.title,
+            doc_type = coalesce(v.doc_type, p.doc_type), chunk_count = p.chunk_count, indexed_points = true
         FROM jsonb_to_recordset($1::jsonb) AS p (
             document_id uuid, version int, text_path text, title text, doc_type text, chunk_count int)
         WHERE v.document_id = p.document_id AND v.version = p.version
@@ -138,7 +139,7 @@ async def activate(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> 
         """
         UPDATE versions v SET state = CASE WHEN v.version = k.version THEN 'active' ELSE 'discarded' END
         FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
-        WHERE v.document_id = k.document_id AND v.version <= k.version
+        WHERE v.document_id = k.document_id AND v.version <= k.version AND v.state <> 'discarded'
         """,
         *_columns(keys),
     )
@@ -249,13 +250,7 @@ async def purged(connection: Connection, remains: Sequence[Remains]) -> None:
         """,
         *_columns(gone),
     )
-    await connection.execute(
-        """
-        DELETE FROM chunks c USING unnest($1::uuid[], $2::int[]) AS k (document_id, version)
-        WHERE c.document_id = k.document_id AND c.version = k.version
-        """,
-        *_columns(kept),
-    )
+    await chunks.clear(connection, kept)
     await connection.execute(
         """
         UPDATE versions v SET indexed_points = false, text_path = NULL, chunk_count = 0

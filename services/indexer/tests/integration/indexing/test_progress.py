@@ -6,9 +6,11 @@ import pytest
 
 from quarry_common.contracts.jobs import JobState, Stage
 from quarry_common.ids import new_id
+from quarry_common.vectors.filters import Scope
+from quarry_common.vectors.queries import Legs
 from quarry_indexer.indexing.bundle import Bundle, YieldedError
 from quarry_indexer.indexing.writing import BATCH_CHUNKS
-from quarry_indexer.repository import leases
+from quarry_indexer.repository import changes, leases, versions
 
 from .parts import Parts, bundle, long_text
 
@@ -124,3 +126,62 @@ async def test_the_log_of_a_long_story_is_bounded(parts: Parts) -> None:
     log = (await parts.job(lease)).log
 
     assert (len(log), log[-1].message) == (100, "line 119")
+
+
+async def test_what_is_said_between_two_attempts_is_in_the_index_of_both(parts: Parts) -> None:
+    tenant_id = new_id()
+    await parts.put(tenant_id, long_text(80))
+    lease = await parts.claim()
+    assert lease is not None
+    parts.embedder.fails_after = BATCH_CHUNKS
+    with pytest.raises(ConnectionResetError):
+        await parts.run(lease)
+    async with parts.database.tenant_transaction(tenant_id) as connection:
+        fields = {"allowed_principals": ["ada"], "doc_type": "note"}
+        await changes.change(connection, lease.document_id, fields, metadata={}, forgotten=[])
+
+    parts.embedder.fails_after = None
+    await parts.run(heir := await parts.take_over())
+
+    near = Legs("anything", dense=[1.0] + [0.0] * (parts.embedder.dimensions - 1))
+    seen = [
+        len((await parts.index.search(Scope(tenant_id, principals=who), near, depth=500)).candidates)
+        for who in (frozenset(), frozenset({"ada"}))
+    ]
+    assert seen == [0, heir.chunks_total]
+
+
+async def test_a_type_that_is_given_while_the_text_is_read_stays(parts: Parts) -> None:
+    tenant_id = new_id()
+    await parts.put(tenant_id, "text")
+    lease = await parts.claim(60)
+    assert lease is not None
+    key = (lease.document_id, lease.version)
+    async with parts.database.tenant_transaction(tenant_id) as connection:
+        await changes.change(connection, lease.document_id, {"doc_type": "note"}, metadata={}, forgotten=[])
+        found = versions.Parsed(*key, text_path="text", title="Title", doc_type="text", chunk_count=1)
+        await versions.parsed(connection, [found])
+
+        assert (await versions.find(connection, [key]))[key].doc_type == "note"
+
+
+async def test_a_job_that_makes_way_is_begun_once(parts: Parts) -> None:
+    tenant_id = new_id()
+    job_id = await parts.put(tenant_id, long_text(80))
+    lease = await parts.claim(60)
+    assert lease is not None
+    held = bundle(lease)
+    held.wanted = True
+    with pytest.raises(YieldedError):
+        await parts.pipeline.run(held)
+    async with parts.database.tenant_transaction(tenant_id) as connection:
+        await leases.release(connection, lease.token, [job_id], "made way", counts=False)
+    again = await parts.claim(60)
+    assert again is not None
+    await parts.run(again)
+
+    async with parts.database.tenant_transaction(tenant_id) as connection:
+        begun = await connection.fetchval(
+            "SELECT count(*) FROM outbox WHERE tenant_id = $1 AND subject LIKE '%job.started'", tenant_id
+        )
+    assert begun == 1
