@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
@@ -66,7 +67,11 @@ def _copy_range(reader: int, writer: int, offset: int, count: int) -> None:
 
 def size_bytes(folder: Path) -> int:
     """Return what the files under `folder` take on the disk."""
-    return sum(path.lstat().st_blocks * _BLOCK_BYTES for path in folder.rglob("*"))
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a flush replaces files at any time
+            total += path.lstat().st_blocks * _BLOCK_BYTES
+    return total
 
 
 def free_bytes(folder: Path) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from quarry_local.vector_engine.edge import call
 from quarry_local.vector_engine.errors import BusyError, RunGivenUpError, VectorEngineError
 from quarry_local.vector_engine.optimisation.journal import Changes
 from quarry_local.vector_engine.optimisation.record import Report
@@ -36,7 +37,9 @@ class Optimiser:
         while True:
             await asyncio.sleep(self._settings.vector_optimise_check_seconds)
             for collection in list(self._collections.values()):
-                if self._settings.vector_optimise and self._due(collection):
+                # While another's run was waited for it may have been deleted, and made anew.
+                is_there = self._collections.get(collection.name) is collection
+                if self._settings.vector_optimise and is_there and self._due(collection):
                     await asyncio.wait({self.start(collection)})
 
     def start(self, collection: Collection) -> asyncio.Task[Report]:
@@ -68,7 +71,7 @@ class Optimiser:
         settings, record = self._settings, collection.record
         if asyncio.get_running_loop().time() < record.not_before:
             return False
-        points = collection.shard.info().points_count
+        points = call(collection.shard.info).points_count
         return due(settings, record.changes, points)
 
     async def _run(self, collection: Collection) -> Report:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -92,7 +92,7 @@ class Run:
             collection.journal = None
             if self.report.result != "done":
                 collection.record.changes.add(self._before)
-            await self._clean_up()
+            await _to_its_end(self._clean_up())
         return self.report
 
     def _note(self, **fields: object) -> None:
@@ -149,7 +149,7 @@ class Run:
         return self._idle
 
     async def _catch_up(self, shard: edge.EdgeShard) -> None:
-        """Replay while writes go on, until there is little left or they prove to be the faster."""
+        """Replay three times while writes go on: each time less has come meanwhile, if they are slower."""
         for _ in range(3):
             await self._replay(shard, len(self._journal))
 
@@ -205,6 +205,16 @@ async def _child(folder: Path) -> AsyncIterator[Process]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def _to_its_end(work: Coroutine[object, object, None]) -> None:
+    """Do `work` whole; a cancellation that comes meanwhile holds afterwards."""
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        raise
 
 
 async def _in_thread(
