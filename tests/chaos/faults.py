@@ -12,8 +12,8 @@ from tests.chaos.checks import Connection
 from tests.platform import Platform, until
 
 from quarry_local.ports import free_port
-from quarry_local.servers.launch import run_to_ready, stop
 from quarry_local.servers.wire import http_ready
+from quarry_local.testing import running
 
 REPLACED_SECONDS = 120.0
 
@@ -48,12 +48,8 @@ def second(platform: Platform, name: str) -> Iterator[psutil.Process]:
         environ={**usual.environ, "OPS_PORT": str(port)},
         ready=lambda: http_ready(f"http://127.0.0.1:{port}/readyz"),
     )
-    process = run_to_ready(program, second_log(platform, name), die_with_parent=True)
-    try:
-        yield psutil.Process(process.pid)
-    finally:
-        stop(program, psutil.Process(process.pid) if process.poll() is None else None)
-        process.wait(timeout=5)
+    with running(program, second_log(platform, name)) as process:
+        yield process
 
 
 @contextmanager

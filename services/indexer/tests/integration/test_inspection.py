@@ -22,7 +22,7 @@ from quarry_indexer.indexing.inspection import Inspection
 from quarry_indexer.indexing.upkeep import Upkeep
 from quarry_indexer.settings import IndexerSettings
 
-from .conftest import Indexer, until
+from .conftest import Embedded, Indexer, until
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TEXT = "\n\n".join(f"# Chapter {n}\n\n" + "Stone upon stone. " * 50 for n in range(4)).encode()
@@ -56,8 +56,12 @@ async def test_an_index_that_is_whole_shows_no_difference(tenant: Indexer) -> No
     assert (report.missing, report.surplus, report.hidden, report.damaged_documents) == (0, 0, 0, 0)
 
 
-async def test_points_that_are_lost_are_made_again_without_embedding(tenant: Indexer) -> None:
+async def test_points_that_are_lost_are_made_again_without_embedding(
+    tenant: Indexer, embedded: Embedded
+) -> None:
     accepted = await tenant.searchable(TEXT)
+    known = embedded.of("Stone upon stone.")
+    assert known
     chunks = (await tenant.document(accepted.document_id)).chunk_count
     await tenant.index.delete_versions(tenant.tenant_id, [(accepted.document_id, 1)])
 
@@ -72,6 +76,7 @@ async def test_points_that_are_lost_are_made_again_without_embedding(tenant: Ind
         return report.points == report.chunks == chunks and report.surplus == 0
 
     await until(whole)
+    assert embedded.of("Stone upon stone.") == known
 
 
 async def test_points_of_nothing_are_removed(tenant: Indexer) -> None:

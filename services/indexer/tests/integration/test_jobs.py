@@ -44,13 +44,18 @@ async def failed(tenant: Indexer, content: bytes = BROKEN, **fields: object) -> 
     return accepted, job
 
 
-async def test_a_running_job_is_cancelled_and_leaves_no_chunks(tenant: Indexer) -> None:
-    accepted = await tenant.put(LONG)
+async def under_way(tenant: Indexer, accepted: Accepted) -> None:
+    """Return when some of a document is stored."""
 
-    async def under_way() -> bool:
+    async def begun() -> bool:
         return (await tenant.job(accepted.job_id)).chunks_done > 0
 
-    await until(under_way, 60)
+    await until(begun, 60)
+
+
+async def test_a_running_job_is_cancelled_and_leaves_no_chunks(tenant: Indexer) -> None:
+    accepted = await tenant.put(LONG)
+    await under_way(tenant, accepted)
     job = await tenant.cancel(accepted.job_id)
 
     assert job.state is JobState.CANCELLED
@@ -125,6 +130,7 @@ async def test_the_jobs_of_a_filter_are_cancelled_together(tenant: Indexer) -> N
 async def test_the_last_version_is_found_while_a_newer_one_is_cancelled(tenant: Indexer) -> None:
     first = await tenant.searchable(b"what is found", external_id="a", upsert=True)
     second = await tenant.put(LONG, external_id="a", upsert=True)
+    await under_way(tenant, second)
 
     await tenant.cancel(second.job_id)
 
@@ -149,6 +155,7 @@ async def test_a_job_that_waits_tells_its_place(tenant: Indexer) -> None:
 
     # Read one after another while the first ones are taken.
     assert waiting == sorted(waiting)
+    assert len(set(waiting)) > 1
     assert waiting[-1] > 0
 
 

@@ -115,6 +115,7 @@ async def test_a_rate_limit_fails_no_document_however_long_it_lasts(
 
     assert refused > 6
     assert {job.state for job in jobs} == {JobState.SUCCEEDED}
+    assert max(job.attempt for job in jobs) > 1
 
 
 @pytest.mark.parametrize(

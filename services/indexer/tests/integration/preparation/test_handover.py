@@ -201,10 +201,8 @@ async def test_alone_means_that_no_other_is_read(pool: ParserPool, book: Path, n
     await until(lambda: not pool.process_ids())
     alone = asyncio.create_task(take(pool, note, "note.md", owner="two", alone=True))
     held_back = asyncio.create_task(take(pool, note, "note.md", owner="three"))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not alone.done()
-    assert not held_back.done()
+    done, _ = await asyncio.wait({alone, held_back}, timeout=3)
+    assert not done
 
     slow.cancel()
     await asyncio.gather(slow, return_exceptions=True)
