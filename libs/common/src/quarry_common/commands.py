@@ -63,8 +63,8 @@ async def migrate_all(settings: MigrateSettings, services: Iterable[ServiceDefin
     async with connect(settings, "quarry-migrate") as connection:
         await provision(connection.jetstream(timeout=10), STREAMS, CONSUMERS, settings.nats_replicas)
         click.echo(f"streams: {', '.join(stream.name for stream in STREAMS)}")
-    async with open_embedder(settings) as embedder, connect_qdrant(settings) as client:
-        index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
+    async with open_embedder(settings) as embedder, connect_qdrant(settings) as qdrant:
+        index = VectorIndex(qdrant, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         await index.ensure()
         click.echo(f"vector index: {index.collection}")
 

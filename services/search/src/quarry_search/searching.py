@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 from opentelemetry import trace
 
 from quarry_common.contracts.search import (
@@ -71,17 +74,17 @@ class Searcher:
         index raise."""
         asked = wording.read(query.query)
         here = cursor.resume(query, LEG_LIMIT)
-        depth = cursor.MAX_DEPTH if asked.phrases else here.depth
         scope = Scope(query.tenant_id, query.principals, query.filters)
-        legs = await self._legs(query, timings)
-        # What was ranked and has gone may have been replaced by a newer version, which the next round finds:
-        # without it a document that is changing could be missing from the answer.
-        for _ in range(SEARCH_ROUNDS):
-            listed = await self._list(query, asked, scope, legs, depth, timings)
-            with timings.stage("fetch"):
-                hits, shown, gone = await self._page(scope, listed.candidates[here.offset :], query.limit)
-            if not gone:
-                break
+        depth = cursor.MAX_DEPTH if asked.phrases else here.depth
+        with self._legs(query, timings) as legs:
+            # What was ranked and has gone may have been replaced by a newer version, which the next round
+            # finds: without it a document that is changing could be missing from the answer.
+            for _ in range(SEARCH_ROUNDS):
+                listed = await self._list(query, asked, scope, legs, depth, timings)
+                with timings.stage("fetch"):
+                    hits, shown, gone = await self._page(scope, listed.candidates[here.offset :], query.limit)
+                if not gone:
+                    break
         results = self._results(query, listed, hits, timings)
         total = len(listed.candidates)
         trace.get_current_span().set_attributes(
@@ -101,15 +104,26 @@ class Searcher:
             explanation=_explanation(query, asked, listed) if query.explain else None,
         )
 
-    async def _legs(self, query: Query, timings: Timings) -> Legs:
+    @contextmanager
+    def _legs(self, query: Query, timings: Timings) -> Iterator[Legs]:
+        """Yield what is searched by. The dense vector is still being made: keywords need not wait for it."""
         dense = None
         if query.mode is not SearchMode.KEYWORD:
-            with timings.stage("embed"):
-                deadline = asyncio.get_running_loop().time() + EMBED_SECONDS
-                owner = str(query.tenant_id)
-                dense = (await self._embedder.embed([query.query], deadline=deadline, owner=owner))[0]
+            dense = asyncio.ensure_future(self._embedded(query, timings))
         sparse = None if query.mode is SearchMode.SEMANTIC else bm25.encode_query(query.query)
-        return Legs(query.query, dense, sparse)
+        try:
+            yield Legs(query.query, dense, sparse)
+        finally:
+            if dense is not None:
+                dense.cancel()
+
+    async def _embedded(self, query: Query, timings: Timings) -> NDArray[np.float32]:
+        with timings.stage("embed"):
+            deadline = asyncio.get_running_loop().time() + EMBED_SECONDS
+            owner = str(query.tenant_id)
+            vectors = await self._embedder.embed([query.query], deadline=deadline, owner=owner)
+            vector: NDArray[np.float32] = vectors[0]
+            return vector
 
     async def _list(
         self, query: Query, asked: Wording, scope: Scope, legs: Legs, depth: int, timings: Timings

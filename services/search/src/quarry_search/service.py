@@ -26,7 +26,7 @@ SERVICE = "search"
 async def build(settings: SearchSettings) -> AsyncIterator[Service]:
     """Load the embedder, connect, and yield the service."""
     async with (
-        open_embedder(settings) as embedder,
+        open_embedder(settings, queries=True) as embedder,
         open_reranker(settings) as reranker,
         connection.connect(settings) as qdrant,
         broker.connect(settings, SERVICE) as bus,

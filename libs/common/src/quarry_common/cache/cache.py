@@ -87,8 +87,13 @@ class Cache:
     ) -> None:
         """Keep `value` for `ttl_seconds` (CACHE_DEFAULT_TTL_SECONDS by default)."""
         where = self._where(tenant, key, generation)
-        if where is not None:
-            await self._keep(where, value, ttl_seconds)
+        if where is None:
+            return
+        ttl_seconds = self._settings.cache_default_ttl_seconds if ttl_seconds is None else ttl_seconds
+        self._memory.set(where, value, ttl_seconds)
+        if self._redis is not None and where.shared:
+            with suppress(AwayError):
+                await self._redis.write(where, value, ttl_seconds)
 
     async def delete(self, tenant: UUID, key: str, *, generation: Generation | None = UNCHANGING) -> None:
         """Forget one entry in this process and in Redis."""
@@ -190,15 +195,6 @@ class Cache:
             self._memory.set(where, found.value, found.ttl_seconds)
         return found.value
 
-    async def _keep(
-        self, where: EntryKey, value: bytes, ttl_seconds: float | None, claim: str | None = None
-    ) -> None:
-        ttl_seconds = self._settings.cache_default_ttl_seconds if ttl_seconds is None else ttl_seconds
-        self._memory.set(where, value, ttl_seconds)
-        if self._redis is not None and where.shared:
-            with suppress(AwayError):
-                await self._redis.write(where, value, ttl_seconds, claim)
-
     async def _fetch(
         self,
         where: EntryKey,
@@ -220,7 +216,11 @@ class Cache:
                 with suppress(AwayError):
                     await self._redis.release(where, claim)
             raise
-        await self._keep(where, value, ttl_seconds, claim if claimed else None)
+        ttl_seconds = self._settings.cache_default_ttl_seconds if ttl_seconds is None else ttl_seconds
+        self._memory.set(where, value, ttl_seconds)
+        if self._redis is not None and where.shared:
+            # Whoever asked has waited long enough.
+            self._redis.write_soon(where, value, ttl_seconds, claim if claimed else None)
         return value
 
     async def _claim(self, where: EntryKey, claim: str, wait_seconds: float) -> tuple[bytes | None, bool]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS = 2.0
 """Long enough to ask three Sentinels that stand still; nobody waits for a probe."""
 CLOSE_SECONDS = 1.0
+MAX_WRITES = 128
+"""Writes under way that nobody waits for; more are left out."""
 SCAN_KEYS = 500
 """Keys looked at in one step of an invalidation; Redis stands still for it, some 100 µs."""
 
@@ -86,6 +88,7 @@ class RedisTier:
         self._write = redis.register_script(_WRITE)
         self._release = redis.register_script(_RELEASE)
         self._prober: asyncio.Task[None] | None = None
+        self._writes: set[asyncio.Task[None]] = set()
         self.breaker = Breaker()
         BREAKER_STATE.set(State.CLOSED)
 
@@ -103,6 +106,25 @@ class RedisTier:
         await self._ask(
             lambda: self._write([key.shared, key.lock], [value, _milliseconds(ttl_seconds), *more])
         )
+
+    def write_soon(self, key: EntryKey, value: bytes, ttl_seconds: float, claim: str | None = None) -> None:
+        """Do what `write` does, without being waited for; what fails is not kept."""
+        if len(self._writes) >= MAX_WRITES:
+            REDIS_FAILURES.labels("busy").inc()
+            return
+
+        async def written() -> None:
+            with suppress(AwayError):
+                await self.write(key, value, ttl_seconds, claim)
+
+        task = asyncio.create_task(written())
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def settled(self) -> None:
+        """Return when what `write_soon` began is over; each has its deadline."""
+        if self._writes:
+            await asyncio.wait(self._writes)
 
     async def release(self, key: EntryKey, claim: str) -> None:
         """Give back the lock, if it is still the one taken with `claim`."""
@@ -133,6 +155,7 @@ class RedisTier:
         if self._prober is not None:
             self._prober.cancel()
             await asyncio.wait([self._prober])
+        await self.settled()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._redis.aclose()

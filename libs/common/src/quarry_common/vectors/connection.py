@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import aiohttp
 import httpx
+import msgspec
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
@@ -14,6 +16,7 @@ from quarry_common.errors import DeadlineExceededError, UnavailableError
 from quarry_common.settings import QdrantSettings
 from quarry_common.telemetry import tracing
 from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
+from quarry_common.vectors.reads import IDLE_SECONDS, Reads
 
 T = TypeVar("T")
 
@@ -26,19 +29,32 @@ SCHEMA_SECONDS = 60.0
 _TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 
 
+class Qdrant(msgspec.Struct, frozen=True):
+    """One server: its client, and what asks the questions of every search."""
+
+    client: AsyncQdrantClient
+    reads: Reads
+
+
 @asynccontextmanager
-async def connect(settings: QdrantSettings) -> AsyncIterator[AsyncQdrantClient]:
-    """Yield a client; nothing is sent before the first call."""
+async def connect(settings: QdrantSettings) -> AsyncIterator[Qdrant]:
+    """Yield the server; nothing is sent before the first call."""
+    key = settings.qdrant_api_key.get_secret_value()
+    # The deadlines of `call` are shorter; this one only frees a connection that they could not.
+    seconds = int(SCHEMA_SECONDS) + 5
     client = AsyncQdrantClient(
-        url=settings.qdrant_url,
-        api_key=settings.qdrant_api_key.get_secret_value() or None,
-        check_compatibility=False,
-        # The deadlines of `call` are shorter; this one only frees a connection that they could not.
-        timeout=int(SCHEMA_SECONDS) + 5,
+        url=settings.qdrant_url, api_key=key or None, check_compatibility=False, timeout=seconds
+    )
+    session = aiohttp.ClientSession(
+        headers={"Content-Type": "application/json"} | ({"api-key": key} if key else {}),
+        connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=seconds),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
     )
     try:
-        yield client
+        yield Qdrant(client, Reads(session, settings.qdrant_url))
     finally:
+        await session.close()
         await client.close()
 
 
@@ -67,7 +83,11 @@ async def call(operation: str, collection: str, answer: Awaitable[T], *, seconds
             raise UnavailableError(
                 f"The vector index has too much to do: {error}", retry_after_seconds=2
             ) from error
-        except (ApiException, httpx.HTTPError, OSError) as error:
+        except msgspec.ValidationError as error:
+            raise VectorIndexError(
+                f"The vector index answered {operation} in another form: {error}"
+            ) from error
+        except (ApiException, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             raise UnavailableError("The vector index cannot be reached.", retry_after_seconds=2) from error
 
 

@@ -27,9 +27,15 @@ class Scope(msgspec.Struct, frozen=True):
     filters: Filter | None = None
 
 
-def visible(scope: Scope) -> models.Filter:
-    """Return the filter of the active points within `scope`; the tenant is its outermost condition."""
-    must: list[Condition] = [*tenant(scope.tenant_id), equals("active", 1), _permitted(scope.principals)]
+def visible(scope: Scope, *more: Condition) -> models.Filter:
+    """Return the filter of the active points within `scope` that meet `more`; the tenant is its outermost
+    condition."""
+    must: list[Condition] = [
+        *tenant(scope.tenant_id),
+        *more,
+        equals("active", 1),
+        _permitted(scope.principals),
+    ]
     if scope.filters is not None:
         must.append(condition(scope.filters))
     return models.Filter(must=must)
@@ -48,6 +54,11 @@ def corpus(scope: Scope) -> models.Filter:
         condition(limit) for limit in limits if isinstance(limit, AnyOf) and limit.field is Field.COLLECTION
     ]
     return models.Filter(must=must)
+
+
+def encoded(chosen: models.Filter) -> msgspec.Raw:
+    """Return a filter as Qdrant's JSON."""
+    return msgspec.Raw(chosen.model_dump_json(exclude_none=True).encode())
 
 
 def tenant(tenant_id: UUID) -> list[Condition]:

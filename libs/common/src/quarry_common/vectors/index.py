@@ -1,15 +1,16 @@
 """The vector index of one embedder. Nothing is read or written without a tenant."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
-from qdrant_client import AsyncQdrantClient, models
+from qdrant_client import models
 
 from quarry_common.settings import QdrantSettings
 from quarry_common.vectors import filters
-from quarry_common.vectors.connection import HELD_SECONDS, READ_SECONDS, WRITE_SECONDS, call
+from quarry_common.vectors.connection import HELD_SECONDS, READ_SECONDS, WRITE_SECONDS, Qdrant, call
 from quarry_common.vectors.filters import Scope, equals
 from quarry_common.vectors.fusion import fuse
 from quarry_common.vectors.points import (
@@ -21,14 +22,9 @@ from quarry_common.vectors.points import (
     passage,
     point,
 )
-from quarry_common.vectors.queries import Candidate, Legs, Ranking, dense_request, sparse_request
-from quarry_common.vectors.schema import (
-    DENSE,
-    SPARSE,
-    check_dimensions,
-    collection_name,
-    ensure_collection,
-)
+from quarry_common.vectors.queries import Candidate, Legs, Ranking, dense_leg, sparse_leg
+from quarry_common.vectors.reads import Leg, Scored, Scroll
+from quarry_common.vectors.schema import check_dimensions, collection_name, ensure_collection
 
 POINTS_PER_REQUEST = 128
 """Small, because a store of one process answers no search while it takes a request in."""
@@ -56,9 +52,10 @@ class VectorIndex:
     """
 
     def __init__(
-        self, client: AsyncQdrantClient, settings: QdrantSettings, *, embedder_id: str, dimensions: int
+        self, qdrant: Qdrant, settings: QdrantSettings, *, embedder_id: str, dimensions: int
     ) -> None:
-        self._client = client
+        self._client = qdrant.client
+        self._reads = qdrant.reads
         self._settings = settings
         self._dimensions = dimensions
         self.collection = collection_name(embedder_id)
@@ -143,28 +140,30 @@ class VectorIndex:
         One leg gives at most `depth` points with its own score (cosine, or BM25); two are fused into at most
         `2 * depth` with scores from 0 to 1. Equal scores are in the order of their ids.
         """
-        requests: dict[str, models.QueryRequest] = {}
-        if legs.dense is not None:
-            hnsw_ef = self._settings.hnsw_ef_search
-            requests[DENSE] = dense_request(scope, legs.dense, depth, documents=documents, hnsw_ef=hnsw_ef)
-        if legs.sparse is not None and legs.sparse.indices:
-            requests[SPARSE] = sparse_request(scope, legs.sparse, depth, documents=documents)
-        if not requests:
-            return Ranking([], [], [])
-        # The client's own method of that name first copies every request, in search of texts to embed.
-        asked = self._client.http.search_api.query_batch_points(
-            collection_name=self.collection,
-            query_request_batch=models.QueryRequestBatch(searches=list(requests.values())),
+        dense, sparse = await _both(
+            self._nearest(scope, legs, depth, documents=documents),
+            self._matching(scope, legs, depth, documents=documents),
         )
-        answers = (await call("query_batch", self.collection, asked, seconds=READ_SECONDS)).result or []
-        found = {
-            name: _ranked(map(_candidate, answer.points))
-            for name, answer in zip(requests, answers, strict=True)
-        }
-        dense, sparse = found.get(DENSE, []), found.get(SPARSE, [])
         if legs.dense is None or legs.sparse is None:
             return Ranking(dense or sparse, dense, sparse)
         return Ranking(_fused(legs.text, dense, sparse), dense, sparse)
+
+    async def _nearest(self, scope: Scope, legs: Legs, depth: int, *, documents: bool) -> list[Candidate]:
+        if legs.dense is None:
+            return []
+        vector = await legs.dense if isinstance(legs.dense, Awaitable) else legs.dense
+        hnsw_ef = self._settings.hnsw_ef_search
+        return await self._ranked(dense_leg(scope, vector, depth, documents=documents, hnsw_ef=hnsw_ef))
+
+    async def _matching(self, scope: Scope, legs: Legs, depth: int, *, documents: bool) -> list[Candidate]:
+        if legs.sparse is None or not legs.sparse.indices:
+            return []
+        return await self._ranked(sparse_leg(scope, legs.sparse, depth, documents=documents))
+
+    async def _ranked(self, leg: Leg) -> list[Candidate]:
+        asked = self._reads.ranked(self.collection, leg)
+        found = await call(f"query {leg.using}", self.collection, asked, seconds=READ_SECONDS)
+        return _ranked(map(_candidate, found))
 
     async def attributes(
         self, scope: Scope, chunk_ids: Sequence[str], fields: Sequence[str]
@@ -175,35 +174,19 @@ class VectorIndex:
         """
         found: dict[str, Mapping[str, object]] = {}
         for start in range(0, len(chunk_ids), PLACES_PER_REQUEST):
-            ids = models.HasIdCondition(has_id=list(chunk_ids[start : start + PLACES_PER_REQUEST]))
-            asked = self._client.scroll(
-                self.collection,
-                scroll_filter=models.Filter(
-                    must=[*filters.tenant(scope.tenant_id), ids, filters.visible(scope)]
-                ),
-                limit=PLACES_PER_REQUEST,
-                with_payload=list(fields),
-                with_vectors=False,
-            )
-            records, _ = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
-            found |= {str(record.id): attributes(record.payload or {}) for record in records}
+            part = chunk_ids[start : start + PLACES_PER_REQUEST]
+            asked = self._reads.entries(self.collection, _some(scope, part, list(fields)))
+            records = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
+            found |= {record.id: attributes(record.payload) for record in records}
         return found
 
     async def fetch(self, scope: Scope, chunk_ids: Sequence[str]) -> dict[str, Passage]:
         """Return the passages of `chunk_ids` (as candidates name them) that still are within `scope`."""
         if not chunk_ids:
             return {}
-        chosen = filters.visible(scope)
-        ids = models.HasIdCondition(has_id=list(chunk_ids))
-        asked = self._client.scroll(
-            self.collection,
-            scroll_filter=models.Filter(must=[*filters.tenant(scope.tenant_id), ids, chosen]),
-            limit=len(chunk_ids),
-            with_payload=True,
-            with_vectors=False,
-        )
-        records, _ = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
-        return {str(record.id): passage(record.payload or {}) for record in records}
+        asked = self._reads.passages(self.collection, _some(scope, chunk_ids, True))
+        records = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
+        return {record.id: passage(record.payload) for record in records}
 
     async def _set(self, payload: dict[str, object], chosen: models.Filter) -> None:
         done = self._client.set_payload(self.collection, payload=payload, points=chosen, wait=True)
@@ -247,10 +230,27 @@ def _versions(tenant_id: UUID, versions: Sequence[VersionKey]) -> models.Filter:
     return models.Filter(must=[*filters.tenant(tenant_id), models.Filter(should=each)])
 
 
-def _candidate(found: models.ScoredPoint) -> Candidate:
-    if not found.payload:
-        return Candidate(str(found.id), found.score)
-    return Candidate(str(found.id), found.score, found.payload["document_id"], found.payload["version"])
+def _some(scope: Scope, chunk_ids: Sequence[str], fields: bool | list[str]) -> Scroll:
+    ids = models.HasIdCondition(has_id=list(chunk_ids))
+    return Scroll(filters.encoded(filters.visible(scope, ids)), len(chunk_ids), fields)
+
+
+async def _both(
+    first: Awaitable[list[Candidate]], second: Awaitable[list[Candidate]]
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Return what both bring; when one fails, the other is given up."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _candidate(found: Scored) -> Candidate:
+    if found.payload is None:
+        return Candidate(found.id, found.score)
+    return Candidate(found.id, found.score, found.payload.document_id, found.payload.version)
 
 
 def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -12,7 +12,9 @@ from qdrant_client import models
 from quarry_common.contracts.documents import Metadata
 from quarry_common.embedding.bm25 import SparseVector
 from quarry_common.ids import chunk_id_for
-from quarry_common.vectors.schema import DENSE, SPARSE
+
+DENSE = "dense"
+SPARSE = "bm25"
 
 DenseVector = Sequence[float] | NDArray[np.float32]
 
@@ -131,11 +133,10 @@ def _changeable(source: ChunkPoint | DocumentChange) -> dict[str, object]:
     }
 
 
-def passage(payload: Mapping[str, object]) -> Passage:
-    """Return the passage in a point's payload; raises `msgspec.ValidationError` when it is not one."""
-    found = msgspec.convert(payload, Passage)
-    metadata = {metadata_name(key): value for key, value in found.metadata.items()}
-    return msgspec.structs.replace(found, metadata=metadata)
+def passage(payload: Passage) -> Passage:
+    """Return a point's payload with metadata under its own names."""
+    metadata = {metadata_name(key): value for key, value in payload.metadata.items()}
+    return msgspec.structs.replace(payload, metadata=metadata)
 
 
 def attributes(payload: Mapping[str, object]) -> Mapping[str, object]:

@@ -1,22 +1,26 @@
 """The requests of a search: one per leg, each within the scope."""
 
+from collections.abc import Awaitable
+
 import msgspec
 import numpy as np
-from qdrant_client import models
 
 from quarry_common.embedding.bm25 import SparseVector
-from quarry_common.vectors.filters import Scope, corpus, visible
-from quarry_common.vectors.points import DenseVector
-from quarry_common.vectors.schema import DENSE, SPARSE
+from quarry_common.vectors.filters import Scope, corpus, encoded, visible
+from quarry_common.vectors.points import DENSE, SPARSE, DenseVector
+from quarry_common.vectors.reads import IdfCorpus, Leg, Params, SparseValues
 
 DOCUMENT_FIELDS = ["document_id", "version"]
 
 
 class Legs(msgspec.Struct, frozen=True):
-    """What is searched by: the query's text and its vector for each leg that is to run."""
+    """What is searched by: the query's text and its vector for each leg that is to run.
+
+    A dense vector that is still being made may be given as what brings it: the other leg does not wait.
+    """
 
     text: str
-    dense: DenseVector | None = None
+    dense: DenseVector | Awaitable[DenseVector] | None = None
     sparse: SparseVector | None = None
 
 
@@ -38,29 +42,25 @@ class Ranking(msgspec.Struct, frozen=True):
     sparse: list[Candidate]
 
 
-def dense_request(
-    scope: Scope, vector: DenseVector, depth: int, *, documents: bool, hnsw_ef: int
-) -> models.QueryRequest:
+def dense_leg(scope: Scope, vector: DenseVector, depth: int, *, documents: bool, hnsw_ef: int) -> Leg:
     """Return the request for the points nearest to `vector`."""
-    return models.QueryRequest(
+    return Leg(
         query=vector.tolist() if isinstance(vector, np.ndarray) else list(vector),
         using=DENSE,
-        filter=visible(scope),
-        params=models.SearchParams(hnsw_ef=max(hnsw_ef, depth)),
+        filter=encoded(visible(scope)),
+        params=Params(hnsw_ef=max(hnsw_ef, depth)),
         limit=depth,
         with_payload=DOCUMENT_FIELDS if documents else False,
-        with_vector=False,
     )
 
 
-def sparse_request(scope: Scope, vector: SparseVector, depth: int, *, documents: bool) -> models.QueryRequest:
+def sparse_leg(scope: Scope, vector: SparseVector, depth: int, *, documents: bool) -> Leg:
     """Return the request for the points that share most with `vector`, with the IDF of what is searched."""
-    return models.QueryRequest(
-        query=models.SparseVector(indices=vector.indices, values=vector.values),
+    return Leg(
+        query=SparseValues(vector.indices, vector.values),
         using=SPARSE,
-        filter=visible(scope),
-        params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus(scope))),
+        filter=encoded(visible(scope)),
+        params=Params(idf=IdfCorpus(encoded(corpus(scope)))),
         limit=depth,
         with_payload=DOCUMENT_FIELDS if documents else False,
-        with_vector=False,
     )

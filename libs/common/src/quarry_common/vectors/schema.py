@@ -8,9 +8,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from quarry_common.settings import QdrantSettings
 from quarry_common.vectors.connection import READ_SECONDS, SCHEMA_SECONDS, call
 from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
-
-DENSE = "dense"
-SPARSE = "bm25"
+from quarry_common.vectors.points import DENSE, SPARSE
 
 _KEYWORDS = (
     "document_id",
@@ -24,11 +22,20 @@ _KEYWORDS = (
 _INTEGERS = ("active", "restricted", "version")
 _DATES = ("created_at", "updated_at")
 
-PAYLOAD_INDEXES: dict[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
+_Index = models.KeywordIndexParams | models.IntegerIndexParams | models.DatetimeIndexParams
+
+# A search is always within one tenant: only the tenants' points are linked to graphs.
+PAYLOAD_INDEXES: dict[str, _Index] = {
     "tenant_id": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
-    **dict.fromkeys(_KEYWORDS, models.PayloadSchemaType.KEYWORD),
-    **dict.fromkeys(_INTEGERS, models.PayloadSchemaType.INTEGER),
-    **dict.fromkeys(_DATES, models.PayloadSchemaType.DATETIME),
+    **dict.fromkeys(
+        _KEYWORDS, models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False)
+    ),
+    **dict.fromkeys(
+        _INTEGERS, models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, enable_hnsw=False)
+    ),
+    **dict.fromkeys(
+        _DATES, models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME, enable_hnsw=False)
+    ),
 }
 
 

@@ -120,6 +120,19 @@ def test_a_vector_does_not_depend_on_the_number_of_threads(embedder: LocalEmbedd
     np.testing.assert_allclose(several.embed(texts), embedder.embed(texts), atol=1e-6)
 
 
+def test_queries_are_embedded_almost_as_texts_are(embedder: LocalEmbedder, tmp_path: Path) -> None:
+    queries = load_local_embedder(in_folder(tmp_path), queries=True)
+    rounded, exact = queries.embed(TEXTS), embedder.embed(TEXTS)
+    alone = np.concatenate([queries.embed([text]) for text in TEXTS])
+    (prepared,) = tmp_path.iterdir()
+
+    assert queries.id == embedder.id
+    assert (rounded * exact).sum(axis=1).min() > 0.998
+    np.testing.assert_allclose(np.linalg.norm(rounded, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(rounded, alone, atol=5e-3)
+    assert prepared.name.endswith("-8bit.onnx")
+
+
 def test_no_texts_give_no_vectors(embedder: LocalEmbedder) -> None:
     assert embedder.embed([]).shape == (0, 384)
 

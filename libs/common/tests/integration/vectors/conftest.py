@@ -4,11 +4,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from qdrant_client import AsyncQdrantClient
 
 from quarry_common.embedding import bm25
 from quarry_common.settings import QdrantSettings, load
-from quarry_common.vectors.connection import connect
+from quarry_common.vectors.connection import Qdrant, connect
 from quarry_common.vectors.index import VectorIndex
 from quarry_common.vectors.points import ChunkPoint
 
@@ -53,14 +52,14 @@ def settings(qdrant_url: str) -> QdrantSettings:
 
 
 @pytest.fixture(scope="session")
-async def client(settings: QdrantSettings) -> AsyncIterator[AsyncQdrantClient]:
+async def qdrant(settings: QdrantSettings) -> AsyncIterator[Qdrant]:
     async with connect(settings) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-async def index(client: AsyncQdrantClient, settings: QdrantSettings) -> VectorIndex:
-    made = VectorIndex(client, settings, embedder_id="four@dimensions", dimensions=DIMENSIONS)
+async def index(qdrant: Qdrant, settings: QdrantSettings) -> VectorIndex:
+    made = VectorIndex(qdrant, settings, embedder_id="four@dimensions", dimensions=DIMENSIONS)
     await made.ensure()
     return made
 

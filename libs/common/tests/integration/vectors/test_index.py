@@ -7,14 +7,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from qdrant_client import AsyncQdrantClient, models
+from qdrant_client import models
 
 from quarry_common.contracts.filters import And, AnyOf, Exists, Field
 from quarry_common.embedding import bm25
-from quarry_common.errors import DeadlineExceededError, UnavailableError
+from quarry_common.errors import DeadlineExceededError, QuarryError, UnavailableError
 from quarry_common.settings import QdrantSettings, load
-from quarry_common.vectors.connection import connect
-from quarry_common.vectors.errors import EmbedderMismatchError
+from quarry_common.vectors.connection import Qdrant, connect
+from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
 from quarry_common.vectors.filters import Scope
 from quarry_common.vectors.index import POINTS_PER_REQUEST, VectorIndex
 from quarry_common.vectors.points import ChunkPoint, DocumentChange
@@ -41,11 +41,11 @@ async def found(index: VectorIndex, scope: Scope, legs: Legs = NEAR) -> set[UUID
 
 class TestCollection:
     async def test_is_created_once_with_its_vectors_and_indexes(
-        self, client: AsyncQdrantClient, index: VectorIndex
+        self, qdrant: Qdrant, index: VectorIndex
     ) -> None:
         await index.ensure()
 
-        info = await client.get_collection(index.collection)
+        info = await qdrant.client.get_collection(index.collection)
         assert info.config.hnsw_config.m == 0
         assert info.config.hnsw_config.payload_m == 16
         assert set(info.payload_schema) == set(PAYLOAD_INDEXES)
@@ -54,18 +54,18 @@ class TestCollection:
         assert tenant.params.is_tenant is True
 
     async def test_of_other_dimensions_is_refused(
-        self, client: AsyncQdrantClient, settings: QdrantSettings, index: VectorIndex
+        self, qdrant: Qdrant, settings: QdrantSettings, index: VectorIndex
     ) -> None:
-        other = VectorIndex(client, settings, embedder_id="four@dimensions", dimensions=8)
+        other = VectorIndex(qdrant, settings, embedder_id="four@dimensions", dimensions=8)
 
         for attempt in (other.ensure, other.check):
             with pytest.raises(EmbedderMismatchError, match="4 dimensions; the embedder makes 8"):
                 await attempt()
 
     async def test_that_does_not_exist_makes_the_check_fail(
-        self, client: AsyncQdrantClient, settings: QdrantSettings
+        self, qdrant: Qdrant, settings: QdrantSettings
     ) -> None:
-        missing = VectorIndex(client, settings, embedder_id="never/made", dimensions=4)
+        missing = VectorIndex(qdrant, settings, embedder_id="never/made", dimensions=4)
 
         with pytest.raises(EmbedderMismatchError, match="no collection chunks_never_made") as raised:
             await missing.check()
@@ -355,8 +355,8 @@ class TestSearch:
 class TestFailures:
     async def test_a_server_that_is_not_there_is_unavailable(self) -> None:
         settings = load(QdrantSettings, {"QDRANT_URL": "http://127.0.0.1:9"})
-        async with connect(settings) as client:
-            index = VectorIndex(client, settings, embedder_id="x", dimensions=4)
+        async with connect(settings) as qdrant:
+            index = VectorIndex(qdrant, settings, embedder_id="x", dimensions=4)
 
             with pytest.raises(UnavailableError, match="cannot be reached"):
                 await ranked(index, Scope(uuid4()), NEAR, depth=10)
@@ -370,12 +370,64 @@ class TestFailures:
         monkeypatch.setattr("quarry_common.vectors.index.READ_SECONDS", 0.2)
         try:
             settings = load(QdrantSettings, {"QDRANT_URL": f"http://127.0.0.1:{port}"})
-            async with connect(settings) as client:
-                index = VectorIndex(client, settings, embedder_id="x", dimensions=4)
-                with pytest.raises(DeadlineExceededError, match=r"within 0\.2 s"):
-                    await index.check()
+            async with connect(settings) as qdrant:
+                index = VectorIndex(qdrant, settings, embedder_id="x", dimensions=4)
+                for attempt in (index.check(), ranked(index, Scope(uuid4()), NEAR, depth=10)):
+                    with pytest.raises(DeadlineExceededError, match=r"within 0\.2 s"):
+                        await attempt
         finally:
             for writer in held:
                 writer.close()
             server.close()
             await server.wait_closed()
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            pytest.param(b"HTTP/1.1 503 X\r\ncontent-length: 4\r\n\r\nbusy", UnavailableError, id="503"),
+            pytest.param(b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n", EmbedderMismatchError, id="404"),
+            pytest.param(b"HTTP/1.1 400 X\r\ncontent-length: 3\r\n\r\nbad", VectorIndexError, id="400"),
+            pytest.param(
+                b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\n{}", VectorIndexError, id="another form"
+            ),
+            pytest.param(b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\n{}", UnavailableError, id="cut off"),
+            pytest.param(b"", UnavailableError, id="closed"),
+        ],
+    )
+    async def test_whatever_a_search_is_answered_is_an_error_of_ours(
+        self, answer: bytes, error: type[QuarryError]
+    ) -> None:
+        async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            writer.close()
+
+        async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            settings = load(QdrantSettings, {"QDRANT_URL": f"http://127.0.0.1:{port}"})
+            async with connect(settings) as qdrant:
+                index = VectorIndex(qdrant, settings, embedder_id="x", dimensions=4)
+                with pytest.raises(error):
+                    await ranked(index, Scope(uuid4()), NEAR, depth=10)
+
+    async def test_a_connection_that_was_closed_while_idle_is_replaced(self) -> None:
+        """The server answers once on each connection, as if it closed those that are idle."""
+        asked = 0
+
+        async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal asked
+            await reader.readuntil(b"\r\n\r\n")
+            asked += 1
+            body = b'{"result":{"points":[]}}'
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            settings = load(QdrantSettings, {"QDRANT_URL": f"http://127.0.0.1:{port}"})
+            async with connect(settings) as qdrant:
+                index = VectorIndex(qdrant, settings, embedder_id="x", dimensions=4)
+                for _ in range(3):
+                    assert await ranked(index, Scope(uuid4()), NEAR, depth=10) == []
+        assert asked == 3
