@@ -38,12 +38,18 @@ def read_answer(call: Call[T], response: httpx.Response) -> T:
 
 
 def _waited_for(response: httpx.Response) -> Accepted:
-    """Who waits is answered with the job, unless there was nothing to wait for."""
+    """Who waits is answered with the job when it has succeeded; the `ETag` is the document's revision."""
     try:
         return msgspec.json.decode(response.content, type=Accepted)
     except msgspec.ValidationError:
         job = msgspec.json.decode(response.content, type=Job)
-        return Accepted(job.document_id, job.id, job.version)
+        return Accepted(job.document_id, job.id, job.version, revision=_revision(response))
+
+
+def _revision(response: httpx.Response) -> int:
+    """Return the revision that the `ETag` names; 0 without one."""
+    tag = response.headers.get("etag", "").removeprefix("W/").strip('"')
+    return int(tag) if tag.isdecimal() and len(tag) < 19 else 0
 
 
 def read_problem(response: httpx.Response) -> Problem | None:

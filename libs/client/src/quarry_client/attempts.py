@@ -7,7 +7,7 @@ import httpx
 from quarry_client.answers import read_problem
 from quarry_client.calls import Call
 from quarry_client.errors import UnreachableError
-from quarry_client.retry import TRANSIENT_STATUSES, RetryPolicy, parse_retry_after
+from quarry_client.retry import KEY_IN_FLIGHT, TRANSIENT_STATUSES, RetryPolicy, parse_retry_after
 
 T = TypeVar("T")
 
@@ -38,8 +38,7 @@ class Attempts:
 
     def after_response(self, response: httpx.Response) -> float | None:
         """Return how long to wait before sending again, or None when this response is the answer."""
-        status = response.status_code
-        if status not in TRANSIENT_STATUSES or status in self._expected or not self._repeatable:
+        if response.status_code in self._expected or not self._repeatable or not _passes(response):
             return None
         retry_after = parse_retry_after(response.headers.get("retry-after"))
         if retry_after is None and _quota_is_used_up(response):
@@ -81,6 +80,14 @@ def _reason(error: httpx.RequestError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "it took too long"
     return str(error).rstrip(".") or type(error).__name__
+
+
+def _passes(response: httpx.Response) -> bool:
+    """Whether the same request may succeed a little later."""
+    if response.status_code != httpx.codes.CONFLICT:
+        return response.status_code in TRANSIENT_STATUSES
+    problem = read_problem(response)
+    return problem is not None and problem.code == KEY_IN_FLIGHT
 
 
 def _quota_is_used_up(response: httpx.Response) -> bool:

@@ -25,8 +25,8 @@ class Client:
     """Talks to one installation with one key. May be shared by threads.
 
     `tenant` is the slug of the tenant that a platform operator acts for. A request that cannot be told
-    apart from its repetition is sent again after 429, 502, 503, 504 and broken connections, as `retry`
-    allows; any other is sent again only when it surely never left.
+    apart from its repetition is sent again after 429, 502, 503, 504, `idempotency_key_in_flight` and broken
+    connections, as `retry` allows; any other is sent again only when it surely never left.
 
     Every operation raises ApiError, UnreachableError or UnreadableAnswerError.
     """
@@ -57,6 +57,7 @@ class Client:
     create_collection = Operation(calls.create_collection)
     list_collections = Operation(calls.list_collections)
     get_collection = Operation(calls.get_collection)
+    update_collection = Operation(calls.update_collection)
     delete_collection = Operation(calls.delete_collection)
     search = Operation(calls.search)
     search_batch = Operation(calls.search_batch)

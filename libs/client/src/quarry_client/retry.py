@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 TRANSIENT_STATUSES: Final = frozenset({429, 502, 503, 504})
+KEY_IN_FLIGHT: Final = "idempotency_key_in_flight"
+"""The one conflict that passes: the first request under the same key is still being worked on."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Follows a job over server-sent events (WHATWG HTML, section 9.2). No I/O happens here."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
@@ -93,7 +94,7 @@ class Watch:
         self._clock = clock
         self._events = EventReader()
         self._attempts = self._new_attempts()
-        self._opened_at = clock()
+        self._opened_at = math.inf
         self._problem: ApiError | None = None
 
     def is_over(self) -> bool:
@@ -117,7 +118,6 @@ class Watch:
         A response without success has been read. Raises ApiError and UnreadableAnswerError.
         """
         self._events.begin()
-        self._opened_at = self._clock()
         if not response.is_success:
             delay = self._attempts.after_response(response)
             if delay is None:
@@ -129,6 +129,7 @@ class Watch:
                 f"The answer to GET {response.url} is {kind or 'untyped'} and no stream of events.",
                 WRONG_SERVER_ADVICE,
             )
+        self._opened_at = self._clock()
         return None
 
     def read(self, piece: bytes) -> Iterator[Job]:
@@ -162,7 +163,7 @@ class Watch:
     def _settle(self) -> None:
         if self._clock() - self._opened_at >= SETTLED_SECONDS:
             self._attempts = self._new_attempts()
-            self._opened_at = self._clock()
+        self._opened_at = math.inf
 
     def _new_attempts(self) -> Attempts:
         return Attempts(self._policy, self._call, self._base_url)

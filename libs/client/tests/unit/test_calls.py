@@ -10,7 +10,8 @@ import pytest
 from libs.client.tests.http_server import Reply, running_server
 from libs.client.tests.platform import NOW
 
-from quarry_client import Client
+from quarry_client import Client, calls
+from quarry_client.calls import Call
 
 ID = UUID(int=5)
 MOMENT = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -151,6 +152,38 @@ def test_conditions_travel_as_headers() -> None:
     assert deleted.headers["if-match"] == '"7"'
 
 
+def test_a_batch_tells_the_revision_of_each_document() -> None:
+    results = [
+        {"index": 0, "status": "accepted"} | ACCEPTED,
+        {"index": 1, "status": "rejected", "error": {"code": "conflict", "status": 409}},
+    ]
+    report = Reply(202, {"accepted": 1, "unchanged": 0, "rejected": 1, "results": results})
+    with running_server(lambda _: report) as server, Client(server.url, "secret") as client:
+        told = client.put_documents([{"content": "x"}, {"content": "y"}]).results
+
+    assert [each.revision for each in told] == [3, None]
+
+
+@pytest.mark.parametrize(
+    ("call", "seconds"),
+    [
+        (calls.put_documents([{"content": "x"}]), 10),
+        (calls.put_documents([{"content": "x"}] * 100), 10),
+        (calls.put_documents([{"content": "x"}] * 101), 20),
+        (calls.put_documents([{"content": "x"}] * 1000), 100),
+        (calls.search("x"), 0),
+        (calls.search("x", wait_for=[ID], wait_seconds=50), 50),
+        (calls.search_batch([{"query": "x"}, {"query": "y", "wait_seconds": 50}]), 30),
+        (calls.search_batch([{"query": "x", "wait_for": [str(ID)]}]), 40),
+        (calls.search_batch([{"query": "x", "wait_for": [ID], "wait_seconds": 3}]), 33),
+        (calls.search_batch([{"query": "x", "wait_for": [ID]}, {"query": "y", "wait_seconds": 50}]), 80),
+        (calls.search_batch([{"query": "x", "wait_for": [ID], "wait_seconds": "long"}]), 30),
+    ],
+)
+def test_an_answer_that_takes_longer_has_longer(call: Call[object], seconds: float) -> None:
+    assert call.extra_seconds == seconds
+
+
 def test_content_is_text_as_it_came() -> None:
     text = "Zeile\r\n次の行\u2028"
     reply = Reply(200, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
@@ -159,7 +192,7 @@ def test_content_is_text_as_it_came() -> None:
 
 
 def test_both_clients_have_every_operation() -> None:
-    from quarry_client import AsyncClient, calls  # noqa: PLC0415 - named here alone
+    from quarry_client import AsyncClient  # noqa: PLC0415 - named here alone
 
     data = {"Call", "FileUpload", "media_type_of"}
     for name in set(calls.__all__) - data:

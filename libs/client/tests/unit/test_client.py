@@ -73,6 +73,7 @@ def test_a_search_sends_only_what_was_asked_and_reads_typed_results(server: Serv
         "highlight": False,
     }
     assert read.results[0].page == 3
+    assert read.cache == "off"
     assert read.results[0].heading_path == ["One", "Two"]
     assert isinstance(read.results[0].document_id, UUID)
 
@@ -82,7 +83,7 @@ def test_a_search_sends_its_further_options_and_reads_what_they_bring(server: Se
     answer = {
         "query_id": str(uuid4()), "mode": "hybrid", "query": "x", "total": 1,
         "results": [result("a", explanation=places)], "facets": {"tags": [{"value": "law", "count": 2}]},
-        "rerank": "done", "explanation": {"terms": ["x"]},
+        "rerank": "done", "cache": "hit", "explanation": {"terms": ["x"]},
     }  # fmt: skip
     server.answer = replies(Reply(200, answer))
     job_id = uuid4()
@@ -99,6 +100,7 @@ def test_a_search_sends_its_further_options_and_reads_what_they_bring(server: Se
         True,
     )
     assert (sent["rerank"], sent["wait_for"], sent["wait_seconds"]) == (True, [str(job_id)], 10)
+    assert read.cache == "hit"
     assert read.facets["tags"][0].count == 2
     assert read.results[0].explanation is not None
     assert read.results[0].explanation["dense"].rank == 1
@@ -152,6 +154,26 @@ def test_the_job_that_answers_who_waits_is_read_as_acceptance(server: Server, cl
     assert (accepted.document_id, accepted.job_id, accepted.version) == (document_id, job_id, 3)
 
 
+@pytest.mark.parametrize(
+    ("headers", "revision"),
+    [
+        ({"ETag": '"7"'}, 7),
+        ({"ETag": 'W/"7"'}, 7),
+        ({"ETag": '"seven"'}, 0),
+        ({"ETag": '"²"'}, 0),
+        ({"ETag": f'"{"9" * 5000}"'}, 0),
+        ({}, 0),
+    ],
+)
+def test_who_waited_is_told_the_revision_by_the_etag(
+    server: Server, client: Client, headers: dict[str, str], revision: int
+) -> None:
+    job = {"id": str(uuid4()), "document_id": str(uuid4()), "state": "succeeded", "created_at": NOW}
+    server.answer = replies(Reply(200, job | {"revision": 4}, headers))
+
+    assert client.put_document("x", content="text", wait_seconds=20).revision == revision
+
+
 def test_a_transient_refusal_is_tried_again_after_the_time_it_names(server: Server, client: Client) -> None:
     busy = problem(503, "unavailable", "Not now.", retry_after=1)
     server.answer = replies(busy, VERSION)
@@ -183,6 +205,33 @@ def test_a_used_up_quota_is_not_asked_again(server: Server, client: Client) -> N
     server.answer = replies(problem(429, "quota_exceeded", "No more documents."))
     with pytest.raises(ApiError, match="No more documents"):
         client.put_document("x", content="y")
+    assert len(server.received) == 1
+
+
+def test_a_key_whose_first_request_is_not_finished_is_sent_again(server: Server, client: Client) -> None:
+    unfinished = problem(409, "idempotency_key_in_flight", "It is being worked on.", retry_after=1)
+    server.answer = replies(unfinished, ACCEPTED)
+    started = time.monotonic()
+
+    assert client.create_document(content="x").version == 1
+
+    assert time.monotonic() - started >= 1
+    first, second = (request.headers["idempotency-key"] for request in server.received)
+    assert first == second
+
+
+def test_a_key_that_never_gets_free_is_told_at_last(server: Server, client: Client) -> None:
+    server.answer = replies(problem(409, "idempotency_key_in_flight", "Still.", retry_after=0))
+    with pytest.raises(ApiError, match="Still"):
+        client.create_document(content="x")
+    assert len(server.received) == QUICK.attempts
+
+
+@pytest.mark.parametrize("reply", [problem(409, "conflict", "It is there."), Reply(409, b"<html></html>")])
+def test_any_other_conflict_is_told_at_once(server: Server, client: Client, reply: Reply) -> None:
+    server.answer = replies(reply)
+    with pytest.raises(ApiError):
+        client.create_document(content="x", external_id="a")
     assert len(server.received) == 1
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import Result
-from libs.client.tests.http_server import Received, Reply, Server, problem
+from libs.client.tests.http_server import Received, Reply, Server, problem, running_server
 from libs.client.tests.platform import Platform
 
-from quarry_client.cli.batching import grouped
+from quarry_client import Client
+from quarry_client.cli.batching import FileSender, grouped
 from quarry_client.cli.files import SourceFile, find_files
 
 Quarry = Callable[..., Result]
@@ -178,10 +179,17 @@ def test_when_files_cannot_travel_together_they_go_alone(
     assert len(served.paths("PUT")) == 3
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        problem(503, "unavailable", "Not now.", retry_after=0),
+        problem(409, "idempotency_key_in_flight", "Not finished.", retry_after=0),
+    ],
+)
 def test_a_file_that_a_failing_platform_left_out_is_sent_again_alone(
-    quarry: Quarry, tree: Path, platform: Platform, served: Server
+    quarry: Quarry, tree: Path, platform: Platform, served: Server, refusal: Reply
 ) -> None:
-    platform.refuse_uploads["sub/b.md"] = problem(503, "unavailable", "Not now.", retry_after=0)
+    platform.refuse_uploads["sub/b.md"] = refusal
 
     def recover(request: Received) -> Reply:
         if request.method == "PUT":
@@ -191,6 +199,23 @@ def test_a_file_that_a_failing_platform_left_out_is_sent_again_alone(
     served.answer = recover
     assert "3 files: 3 searchable" in quarry("ingest", tree).stdout
     assert served.paths("PUT") == ["/api/documents/by-external-id/sub/b.md"]
+
+
+def test_a_document_sent_with_others_has_its_revision(tmp_path: Path, platform: Platform) -> None:
+    files = [SourceFile(tmp_path / name, name, in_folder=True) for name in ("a.md", "b.md")]
+    for file in files:
+        file.path.write_text(file.external_id)
+
+    def answer(request: Received) -> Reply:
+        reply = platform(request)
+        assert isinstance(reply.body, dict)
+        reply.body["results"][0]["revision"] = 5
+        return reply
+
+    with running_server(answer) as server, Client(server.url, "secret") as client:
+        reports = FileSender(client, "default", {}).send(files).reports
+
+    assert [report.accepted.revision for report in reports if report.accepted] == [5, 0]
 
 
 def test_to_repeat_is_a_no_op_and_a_change_is_seen(quarry: Quarry, tree: Path, platform: Platform) -> None:

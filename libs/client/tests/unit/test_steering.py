@@ -1,13 +1,18 @@
 """The commands that steer jobs and documents."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
 from click.testing import Result
 from libs.client.tests.http_server import Received, Reply, Server, problem
 from libs.client.tests.platform import NOW
+
+from quarry_client import Client
+from quarry_client.cli.failure import Failure
+from quarry_client.cli.reindex import MARGIN, follow
 
 Quarry = Callable[..., Result]
 ID, OTHER = str(UUID(int=5)), str(uuid4())
@@ -230,7 +235,7 @@ def test_all_documents_are_those_of_every_collection_and_can_be_waited_for(
             found = [{"id": ID, "name": name, "created_at": NOW} for name in names]
             return Reply(200, {"collections": found, "next_cursor": None})
         if request.path == "/api/jobs":
-            jobs = running.pop(0) if request.query["state"] == "running" and running else []
+            jobs = running.pop(0) if request.query.get("state") == "running" and running else []
             return Reply(200, {"jobs": jobs, "next_cursor": None})
         return Reply(202, {"jobs": 1, "next_cursor": None})
 
@@ -243,6 +248,99 @@ def test_all_documents_are_those_of_every_collection_and_can_be_waited_for(
     assert "All is indexed" in told.stdout
     assert [body for _, body in posts(served)] == [{"collection": "default"}, {"collection": "law"}]
     assert running == []
+
+
+@pytest.fixture
+def following(served: Server) -> Iterator[Callable[..., float]]:
+    """Follow the jobs of the collection `law`, with a clock of its own; return when it ended."""
+    now = 0.0
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    with Client(served.url, "secret") as client:
+
+        def run(stall_seconds: float) -> float:
+            follow(client, "law", 1, stall_seconds, clock=lambda: now, sleep=pause)
+            return now
+
+        yield run
+
+
+def listing(*looks: list[dict[str, object]]) -> Callable[[Received], Reply]:
+    """Answer lists of jobs, one after the other and the last one for ever; the next one after `running`."""
+    left = list(looks)
+
+    def answer(request: Received) -> Reply:
+        state = request.query.get("state")
+        jobs = [job for job in left[0] if state in {None, job["state"]}]
+        if state == "running" and len(left) > 1:
+            left.pop(0)
+        return Reply(200, {"jobs": jobs, "next_cursor": None})
+
+    return answer
+
+
+def test_jobs_that_do_not_move_are_not_waited_for_for_ever(
+    following: Callable[..., float], served: Server
+) -> None:
+    served.answer = listing([JOB | {"state": "running"}, JOB | {"id": OTHER, "state": "queued"}])
+
+    with pytest.raises(Failure, match="2 jobs have not ended, and none has moved for 30 s") as caught:
+        following(30)
+
+    assert "quarry jobs cancel" in caught.value.advice
+    assert len(served.received) <= 2 * 33 + 1
+
+
+def test_jobs_are_waited_for_as_long_as_any_moves(following: Callable[..., float], served: Server) -> None:
+    moving = [JOB | {"state": "running", "chunks_done": number // 20} for number in range(100)]
+    still = JOB | {"id": OTHER, "state": "queued"}
+    served.answer = listing(*([job, still] for job in moving), [])
+
+    assert following(30) == 100
+
+
+def test_jobs_that_are_made_later_are_not_waited_for(following: Callable[..., float], served: Server) -> None:
+    served.answer = listing([JOB | {"state": "running"}], [])
+
+    following(30)
+
+    first, *looks = [request.query for request in served.received]
+    assert first == {"collection": "law", "limit": "1"}
+    made_before = (datetime.fromisoformat(NOW) + MARGIN).isoformat()
+    assert [look["created_before"] for look in looks] == [made_before] * 4
+    assert {look["collection"] for look in looks} == {"law"}
+
+
+def test_more_jobs_than_are_counted_are_told_as_so_many(
+    following: Callable[..., float], served: Server
+) -> None:
+    def answer(request: Received) -> Reply:
+        start, limit = int(request.query.get("cursor", "0")), int(request.query["limit"])
+        if request.query.get("state") == "running":
+            return Reply(200, {"jobs": []})
+        jobs = [JOB | {"id": str(UUID(int=start + number + 1)), "state": "queued"} for number in range(limit)]
+        return Reply(200, {"jobs": jobs, "next_cursor": str(start + limit)})
+
+    served.answer = answer
+
+    with pytest.raises(Failure, match="At least 1000 jobs have not ended"):
+        following(1)
+
+
+def test_a_stalled_reindex_fails_the_command(quarry: Quarry, served: Server) -> None:
+    jobs = listing([JOB | {"state": "running"}])
+    served.answer = lambda request: (
+        jobs(request) if request.path == "/api/jobs" else Reply(202, {"jobs": 1, "next_cursor": None})
+    )
+
+    told = quarry("reindex", "--collection", "law", "--wait", "--stall-timeout", "1")
+
+    assert told.exit_code == 1
+    assert "none has moved for 1 s" in told.stderr
+    assert "All is indexed" not in told.stdout
 
 
 @pytest.mark.parametrize(

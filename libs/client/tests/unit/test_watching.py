@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from libs.client.tests.http_server import Received, Reply, Server, problem, running_server
 from libs.client.tests.platform import NOW
@@ -29,6 +30,7 @@ def job(revision: int, state: str = "running", **more: object) -> str:
     return f"event: job\nid: {revision}\ndata: {json.dumps(data | more, ensure_ascii=False)}\n\n"
 
 
+OPEN = httpx.Response(200, headers={"Content-Type": "text/event-stream"})
 END = 'event: end\ndata: {"state":"succeeded"}\n\n'
 
 
@@ -215,9 +217,35 @@ def test_a_long_quiet_stream_was_a_good_one() -> None:
     watch = Watch(ID, QUICK, "http://x", clock=lambda: time)
 
     for _ in range(20):
-        watch._opened_at = time
+        assert watch.opened(OPEN) is None
         time += 3600
         assert watch.ended() >= 0
+
+
+def test_time_without_a_stream_makes_no_new_tries() -> None:
+    time = 0.0
+    watch = Watch(ID, QUICK, "http://x", clock=lambda: time)
+    assert watch.opened(OPEN) is None
+    time += 3600
+    watch.ended()
+
+    for _ in range(QUICK.attempts - 2):
+        time += 3600
+        watch.broke(httpx.ConnectError("refused"))
+    with pytest.raises(UnreachableError, match="Nothing answers"):
+        watch.broke(httpx.ConnectError("refused"))
+
+
+def test_a_stream_that_was_refused_was_not_open() -> None:
+    time = 0.0
+    watch = Watch(ID, QUICK, "http://x", clock=lambda: time)
+
+    for _ in range(QUICK.attempts - 1):
+        time += 3600
+        watch.opened(httpx.Response(503, content=b""))
+    time += 3600
+    with pytest.raises(UnreachableError, match="Nothing answers"):
+        watch.broke(httpx.ConnectError("refused"))
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])

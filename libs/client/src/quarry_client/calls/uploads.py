@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Final, Unpack
 from urllib.parse import quote
 
 import msgspec
 
 from quarry_client import types
 from quarry_client.calls.call import Call, FileUpload, condition, keyed, params_of, post, without_none
+
+_PART_DOCUMENTS: Final = 100
+"""So many documents of a batch are stored together, one part after the other."""
+_PART_SECONDS: Final = 10.0
+"""How long storing one part may take."""
 
 
 def create_document(
@@ -103,7 +108,14 @@ def put_documents(
         "upsert": upsert,
         "priority": priority,
     }
-    return post("/api/documents/batch", body, types.BatchReport, idempotency_key=idempotency_key)
+    parts = -(-len(documents) // _PART_DOCUMENTS)
+    return post(
+        "/api/documents/batch",
+        body,
+        types.BatchReport,
+        idempotency_key=idempotency_key,
+        extra_seconds=parts * _PART_SECONDS,
+    )
 
 
 def place(external_id: str) -> str:

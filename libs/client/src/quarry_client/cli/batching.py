@@ -10,6 +10,7 @@ from quarry_client.cli.files import SourceFile
 from quarry_client.cli.ingestion import HOPELESS, Outcome, Report, Sent, refused, send_item
 from quarry_client.client import Client
 from quarry_client.errors import ApiError, ClientError
+from quarry_client.retry import KEY_IN_FLIGHT
 from quarry_client.types import Accepted, BatchItem, DocumentFields, NewDocument, PriorityName
 
 SMALL_BYTES: Final = 64 << 10
@@ -102,11 +103,14 @@ def _report(file: SourceFile, result: BatchItem) -> Report[SourceFile] | None:
     """Tell of a file that was sent with others; None when it has to be sent alone to know."""
     if result.error is not None:
         error = api_error(result.error)
-        return None if error.status in HOPELESS or error.status >= 500 else refused(file, error)
+        passes = error.status in HOPELESS or error.status >= 500 or error.code == KEY_IN_FLIGHT
+        return None if passes else refused(file, error)
     if result.document_id is None or result.job_id is None:
         return None
     unchanged = result.status == "unchanged"
-    accepted = Accepted(result.document_id, result.job_id, result.version or 1, unchanged)
+    accepted = Accepted(
+        result.document_id, result.job_id, result.version or 1, unchanged, result.revision or 0
+    )
     return Report(file, Outcome.ACCEPTED, accepted)
 
 

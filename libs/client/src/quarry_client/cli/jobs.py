@@ -92,7 +92,7 @@ def watch(client: Client, job_id: UUID, as_json: bool) -> None:
             if as_json:
                 print_json(last, compact=True)
     if last is None:
-        last = client.get_job(job_id)  # it was over before, and known to be
+        last = client.get_job(job_id)  # the stream told of nothing but its end
     if not as_json:
         click.echo(f"{plain(last.title) or job_id}: {last.state}, {last.chunks_done} chunks")
         if last.error is not None and last.state == "failed":

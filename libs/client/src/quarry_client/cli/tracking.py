@@ -19,6 +19,11 @@ _ONE_BY_ONE: Final = 20
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 
 
+def progress_of(job: Job) -> tuple[str, int]:
+    """Return what changes when a job moves."""
+    return f"{job.state}/{job.stage}/{job.attempt}", job.chunks_done
+
+
 class JobTracker(Generic[K]):
     """Remembers which jobs are awaited, and for what."""
 
@@ -106,7 +111,7 @@ class JobTracker(Generic[K]):
         if job.final:
             yield job.id, job
             return
-        progress = (f"{job.state}/{job.stage}/{job.attempt}", job.chunks_done)
+        progress = progress_of(job)
         if self._progress.get(job.id) != progress:
             self._progress[job.id] = progress
             self._moved_at = self._clock()

@@ -65,9 +65,10 @@ class Accepted(msgspec.Struct, frozen=True):
     job_id: UUID
     version: int
     unchanged: bool = False
-    """Whether the same content was there already; then the job is the one that indexed it."""
+    """Whether the same content was there already; then the job is the one that indexed it. It is not told
+    to those who waited until the document could be found."""
     revision: int = 0
-    """The document's; a change may be made to depend on it."""
+    """The document's; a change may be made to depend on it. 0 when it was not told."""
 
 
 class BatchItem(msgspec.Struct, frozen=True):
@@ -79,6 +80,7 @@ class BatchItem(msgspec.Struct, frozen=True):
     document_id: UUID | None = None
     job_id: UUID | None = None
     version: int | None = None
+    revision: int | None = None
     error: Problem | None = None
 
 
