@@ -49,6 +49,7 @@ class AsyncClient:
     create_collection = AsyncOperation(calls.create_collection)
     list_collections = AsyncOperation(calls.list_collections)
     get_collection = AsyncOperation(calls.get_collection)
+    update_collection = AsyncOperation(calls.update_collection)
     delete_collection = AsyncOperation(calls.delete_collection)
     search = AsyncOperation(calls.search)
     search_batch = AsyncOperation(calls.search_batch)

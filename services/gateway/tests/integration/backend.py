@@ -106,6 +106,7 @@ class Backend:
                 (collections.CREATE_COLLECTION, self.create_collection),
                 (collections.GET_COLLECTION, self.get_collection),
                 (collections.LIST_COLLECTIONS, self.list_collections),
+                (collections.UPDATE_COLLECTION, self.update_collection),
                 (collections.DELETE_COLLECTION, self.delete_collection),
             ],
             "search": [(search.QUERY, self.query), (search.BATCH, self.search_batch)],
@@ -328,7 +329,7 @@ class Backend:
     async def create_collection(self, asked: collections.CreateCollection) -> collections.Collection:
         if (asked.tenant_id, asked.name) in self.collections:
             raise ConflictError("The name is taken.")
-        made = collections.Collection(new_id(), asked.name, "minilm", 0, 0, NOW)
+        made = collections.Collection(new_id(), asked.name, "minilm", 0, 0, NOW, asked.settings, 3)
         return self.collections.setdefault((asked.tenant_id, asked.name), made)
 
     async def get_collection(self, asked: collections.CollectionRef) -> collections.Collection:
@@ -340,6 +341,9 @@ class Backend:
     async def list_collections(self, asked: collections.ListCollections) -> collections.CollectionPage:
         found = [item for (tenant_id, _), item in self.collections.items() if tenant_id == asked.tenant_id]
         return collections.CollectionPage(found[: asked.limit])
+
+    async def update_collection(self, asked: collections.UpdateCollection) -> collections.Collection:
+        return await self.get_collection(collections.CollectionRef(asked.tenant_id, asked.name))
 
     async def delete_collection(self, asked: collections.CollectionRef) -> collections.CollectionDeleted:
         await self.get_collection(asked)

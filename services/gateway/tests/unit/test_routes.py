@@ -45,6 +45,7 @@ EXPECTED = {
     "POST /api/collections": "collections:write",
     "GET /api/collections": "collections:read",
     "GET /api/collections/{name:str}": "collections:read",
+    "PATCH /api/collections/{name:str}": "collections:write",
     "DELETE /api/collections/{name:str}": "collections:write",
     "POST /api/search": "search",
     "POST /api/search/batch": "search",

@@ -23,6 +23,7 @@ from quarry_common.vectors.connection import connect as connect_qdrant
 from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.chunking.chunk import ChunkOptions
+from quarry_indexer.domain.collection_settings import Limits
 from quarry_indexer.handlers.acceptance import Acceptance
 from quarry_indexer.handlers.changes import Changes
 from quarry_indexer.handlers.collections import Collections
@@ -86,7 +87,8 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         reading = Documents(database, blobs)
         changes = Changes(database, index, worker.wake, purge.wake)
         jobs = Jobs(database, worker.wake, purge.wake)
-        collections = Collections(database, index, embedder.id, purge.wake)
+        limits = Limits(options.max_tokens, embedder.max_tokens)
+        collections = Collections(database, index, embedder.id, limits, purge.wake)
         rpc.answer(documents.ACCEPT, acceptance.accept)
         rpc.answer(documents.ACCEPT_BATCH, acceptance.accept_batch)
         rpc.answer(documents.GET_DOCUMENT, reading.get)
@@ -108,6 +110,8 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         rpc.answer(collection_contract.CREATE_COLLECTION, collections.create)
         rpc.answer(collection_contract.GET_COLLECTION, collections.get)
         rpc.answer(collection_contract.LIST_COLLECTIONS, collections.list)
+        rpc.answer(collection_contract.UPDATE_COLLECTION, collections.update)
+        rpc.answer(collection_contract.SETTINGS, collections.settings)
         rpc.answer(collection_contract.DELETE_COLLECTION, collections.delete)
 
         commands = DurableConsumer(

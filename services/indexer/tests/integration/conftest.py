@@ -13,6 +13,7 @@ from quarry_common.blobs import BlobStore, open_store
 from quarry_common.commands import MigrateSettings, migrate_all
 from quarry_common.contracts import documents as contract
 from quarry_common.contracts import jobs as job_contract
+from quarry_common.contracts.collections import SETTINGS, ListSettings
 from quarry_common.contracts.documents import (
     Accept,
     AcceptBatch,
@@ -27,6 +28,7 @@ from quarry_common.contracts.documents import (
 from quarry_common.contracts.jobs import ChangeJob, Job, JobDetail, JobRef, JobState
 from quarry_common.embedding.load import load_embedder
 from quarry_common.embedding.pool import EmbedderPool
+from quarry_common.errors import UnavailableError
 from quarry_common.ids import new_id
 from quarry_common.messaging.broker import connect
 from quarry_common.messaging.rpc import RpcClient
@@ -173,7 +175,17 @@ async def indexer(environment: dict[str, str]) -> AsyncIterator[Indexer]:
         embedder = load_embedder(settings)
         index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         store = open_store(settings)
-        yield Indexer(RpcClient(connection), store, index, environment["MIGRATE_DATABASE_URL"], new_id())
+        rpc = RpcClient(connection)
+
+        async def answers() -> bool:
+            try:
+                await rpc.call(SETTINGS, ListSettings(new_id()))
+            except UnavailableError:
+                return False
+            return True
+
+        await until(answers)
+        yield Indexer(rpc, store, index, environment["MIGRATE_DATABASE_URL"], new_id())
 
 
 class Embedded:

@@ -36,6 +36,7 @@ from quarry_client.calls.search import (
     list_collections,
     search,
     search_batch,
+    update_collection,
 )
 from quarry_client.calls.tenancy import (
     create_key,
@@ -95,5 +96,6 @@ __all__ = [
     "revoke_key",
     "search",
     "search_batch",
+    "update_collection",
     "version",
 ]

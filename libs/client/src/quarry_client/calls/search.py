@@ -1,6 +1,7 @@
 """Collections and searches."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final, Unpack
 from urllib.parse import quote
 from uuid import UUID
 
@@ -9,10 +10,18 @@ import msgspec
 from quarry_client import types
 from quarry_client.calls.call import Call, get, post, without_none
 
+_WAIT_SECONDS: Final = 10.0
+"""How long a search waits for jobs when it does not say."""
+_BATCH_SECONDS: Final = 30.0
+"""How much longer a batch may take than one search."""
 
-def create_collection(name: str, *, idempotency_key: str | None = None) -> Call[types.Collection]:
-    """Create a collection."""
-    return post("/api/collections", {"name": name}, types.Collection, idempotency_key=idempotency_key)
+
+def create_collection(
+    name: str, *, settings: types.SettingsChanges | None = None, idempotency_key: str | None = None
+) -> Call[types.Collection]:
+    """Create a collection; what `settings` leave out, or give as None, is as the platform does it."""
+    body = {"name": name, "settings": without_none(settings) if settings else None}
+    return post("/api/collections", body, types.Collection, idempotency_key=idempotency_key)
 
 
 def list_collections(*, limit: int = 50, cursor: str | None = None) -> Call[types.CollectionPage]:
@@ -23,6 +32,17 @@ def list_collections(*, limit: int = 50, cursor: str | None = None) -> Call[type
 def get_collection(name: str) -> Call[types.Collection]:
     """Read a collection with its counts."""
     return get(f"/api/collections/{quote(name, safe='')}", types.Collection)
+
+
+def update_collection(name: str, **changes: Unpack[types.SettingsChanges]) -> Call[types.Collection]:
+    """Change settings of a collection; what is left out stays. Searches follow at once.
+
+    Sizes of chunks and the weight of titles are followed by what is indexed from then on; `reindex` brings
+    the other documents up to date.
+    """
+    body = msgspec.json.encode({"settings": changes})
+    path = f"/api/collections/{quote(name, safe='')}"
+    return Call("PATCH", path, types.Collection, body=body, repeatable=True)
 
 
 def delete_collection(name: str) -> Call[None]:
@@ -45,7 +65,7 @@ def search(
     explain: bool = False,
     rerank: bool | None = None,
     wait_for: Sequence[UUID] = (),
-    wait_seconds: float = 10.0,
+    wait_seconds: float = _WAIT_SECONDS,
 ) -> Call[types.Answer]:
     """Find passages, best first; at most 100 at once.
 
@@ -80,5 +100,18 @@ def search_batch(queries: Sequence[Mapping[str, object]]) -> Call[types.SearchBa
     """Search for several things at once, up to fifty; each as the API's reference describes a search."""
     encoded = msgspec.json.encode({"queries": list(queries)})
     return Call(
-        "POST", "/api/search/batch", types.SearchBatch, body=encoded, repeatable=True, extra_seconds=30.0
+        "POST",
+        "/api/search/batch",
+        types.SearchBatch,
+        body=encoded,
+        repeatable=True,
+        extra_seconds=_BATCH_SECONDS + _longest_wait(queries),
     )
+
+
+def _longest_wait(queries: Sequence[Mapping[str, object]]) -> float:
+    """Return how long a batch may wait for jobs: the longest time that any search names, if one waits."""
+    if not any(query.get("wait_for") for query in queries):
+        return 0.0
+    waits = [query.get("wait_seconds", _WAIT_SECONDS) for query in queries]
+    return max((seconds for seconds in waits if isinstance(seconds, (int, float))), default=0.0)

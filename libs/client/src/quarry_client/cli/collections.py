@@ -1,9 +1,13 @@
 """`quarry collections`."""
 
-import click
+from typing import TextIO
 
+import click
+import msgspec
+
+from quarry_client.cli.collection_settings import read_settings, settings_options
 from quarry_client.cli.connection import json_option, with_client
-from quarry_client.cli.output import print_json, print_table
+from quarry_client.cli.output import print_fields, print_json, print_table
 from quarry_client.cli.paging import take
 from quarry_client.client import Client
 from quarry_client.types import Collection
@@ -11,7 +15,7 @@ from quarry_client.types import Collection
 
 @click.group()
 def collections() -> None:
-    """Create, list and delete collections."""
+    """Create, list, set up and delete collections."""
 
 
 @collections.command("list")
@@ -36,10 +40,38 @@ def list_collections(client: Client, limit: int, as_json: bool) -> None:
 
 @collections.command("create")
 @click.argument("name")
+@settings_options
 @with_client()
-def create_collection(client: Client, name: str) -> None:
+def create_collection(client: Client, name: str, file: TextIO | None, pairs: tuple[str, ...]) -> None:
     """Create a collection."""
-    click.echo(f"Created the collection {client.create_collection(name).name}.")
+    made = client.create_collection(name, settings=read_settings(file, pairs))
+    click.echo(f"Created the collection {made.name}.")
+
+
+@collections.command("settings")
+@click.argument("name")
+@settings_options
+@json_option
+@with_client()
+def collection_settings(
+    client: Client, name: str, file: TextIO | None, pairs: tuple[str, ...], as_json: bool
+) -> None:
+    """Show a collection's settings, or change those that are given."""
+    changes = read_settings(file, pairs)
+    found = client.update_collection(name, **changes) if changes else client.get_collection(name)
+    if as_json:
+        print_json(found.settings)
+    else:
+        print_fields(
+            (setting, msgspec.json.encode(value).decode() if isinstance(value, list) else value)
+            for setting, value in msgspec.structs.asdict(found.settings).items()
+        )
+    if found.outdated_documents:
+        click.echo(
+            f"{found.outdated_documents} documents were indexed with other settings; "
+            f"`quarry reindex --collection {name}` brings them up to date.",
+            err=True,
+        )
 
 
 @collections.command("delete")

@@ -44,6 +44,7 @@ from quarry_client.types.search import (
     Answer,
     Collection,
     CollectionPage,
+    CollectionSettings,
     FacetCount,
     Filter,
     Mode,
@@ -52,6 +53,7 @@ from quarry_client.types.search import (
     SearchBatch,
     SearchEntry,
     SearchSort,
+    SettingsChanges,
 )
 from quarry_client.types.system import (
     Health,
@@ -86,6 +88,7 @@ __all__ = [
     "ChunkPage",
     "Collection",
     "CollectionPage",
+    "CollectionSettings",
     "CreatedKey",
     "Document",
     "DocumentChanges",
@@ -120,6 +123,7 @@ __all__ = [
     "SearchBatch",
     "SearchEntry",
     "SearchSort",
+    "SettingsChanges",
     "SortName",
     "Tenant",
     "TenantPage",

@@ -1,7 +1,7 @@
 """Collections and searches."""
 
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypedDict, get_args
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,31 @@ Filter = dict[str, object]
 """A filter as the API's reference describes it; it travels as it is."""
 
 
+class CollectionSettings(msgspec.Struct, frozen=True):
+    """How the documents of a collection are indexed and searched; None is the platform's own way."""
+
+    language: str | None = None
+    """Two letters by ISO 639-1."""
+    chunk_tokens: int | None = None
+    chunk_overlap: int | None = None
+    title_boost: float = 1.0
+    stop_words: list[str] = []
+    synonyms: list[list[str]] = []
+    dense_weight: float | None = None
+
+
+class SettingsChanges(TypedDict, total=False):
+    """What may be set of a collection; None goes back to the platform's own way, lists are replaced."""
+
+    language: str | None
+    chunk_tokens: int | None
+    chunk_overlap: int | None
+    title_boost: float | None
+    stop_words: list[str] | None
+    synonyms: list[list[str]] | None
+    dense_weight: float | None
+
+
 class Collection(msgspec.Struct, frozen=True):
     """A named set of documents, indexed by one embedder."""
 
@@ -29,6 +54,9 @@ class Collection(msgspec.Struct, frozen=True):
     embedder_id: str = ""
     document_count: int = 0
     chunk_count: int = 0
+    settings: CollectionSettings = CollectionSettings()
+    outdated_documents: int = 0
+    """How many were indexed with other settings of chunks or titles; `reindex` brings them up to date."""
 
 
 class CollectionPage(msgspec.Struct, frozen=True):
@@ -90,6 +118,8 @@ class Answer(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
     facets: dict[str, list[FacetCount]] = {}
     rerank: str = "not_asked"
+    cache: str = "off"
+    """Where the answer came from: `hit`, `miss`, or `off` when it is not kept."""
     explanation: dict[str, object] | None = None
     """How the answer came about, when that was asked for."""
 

@@ -163,6 +163,18 @@ class CollectionRefreshed(EventData, frozen=True):
         return self.collection or "*"
 
 
+class CollectionUpdated(EventData, frozen=True):
+    """A collection's settings were changed; searches follow the new ones. `settings` names those changed."""
+
+    type: ClassVar[str] = "collection.updated"
+    collection: str
+    settings: list[str]
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return self.collection
+
+
 class TenantCreated(EventData, frozen=True):
     """There is a new tenant."""
 
@@ -206,7 +218,7 @@ EVENT_TYPES: dict[str, type[EventData]] = {
     for kind in (
         DocumentUploaded, DocumentIndexed, DocumentUpdated, DocumentIndexingFailed, DocumentDeleted,
         JobStarted, JobCompleted, JobFailed, JobCancelled, CollectionDeleted, CollectionRefreshed,
-        TenantCreated, ApiKeyCreated, ApiKeyRevoked,
+        CollectionUpdated, TenantCreated, ApiKeyCreated, ApiKeyRevoked,
     )
 }  # fmt: skip
 """Every type of event, by its name."""

@@ -7,6 +7,7 @@ come or go.
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -28,17 +29,25 @@ class SparseVector(msgspec.Struct, frozen=True):
     values: list[float]
 
 
-def encode_document(text: str, average_length: float = TYPICAL_LENGTH) -> SparseVector:
+def encode_document(
+    text: str, average_length: float = TYPICAL_LENGTH, *, title: str = "", title_boost: float = 1.0
+) -> SparseVector:
     """Return the vector of a document (a chunk).
 
     `average_length` is the mean of `document_length` over the chunks that are searched together; it must be
-    positive. With the default a vector depends on nothing but its text.
+    positive. With the default a vector depends on nothing but its text. A term counts `title_boost` times
+    where it stands in `title`, which is a part of `text`, and once everywhere else; the length stays that of
+    `text`. A term that counts for nothing is left out. (Weighted frequencies before saturation: Robertson,
+    Zaragoza and Taylor 2004, "Simple BM25 Extension to Multiple Weighted Fields".)
     """
     if not average_length > 0:
         raise ValueError(f"average_length must be positive, not {average_length}")
     terms = _document_term_ids(text)
     norm = K1 * (1 - B + B * len(terms) / average_length)
-    return _sparse({term: count * (K1 + 1) / (count + norm) for term, count in Counter(terms).items()})
+    counts: Mapping[int, float] = Counter(terms)
+    if title_boost != 1.0:
+        counts = _boosted(counts, Counter(_document_term_ids(title)), title_boost)
+    return _sparse({term: count * (K1 + 1) / (count + norm) for term, count in counts.items()})
 
 
 def encode_query(text: str) -> SparseVector:
@@ -61,6 +70,12 @@ def _document_term_ids(text: str) -> list[int]:
     for token in tokenize(text):
         ids.extend(_remembered(token) if len(token) <= _REMEMBERED_CHARACTERS else _token_ids(token))
     return ids
+
+
+def _boosted(counts: Mapping[int, float], of_title: Mapping[int, int], boost: float) -> dict[int, float]:
+    """Return `counts`, in which each of the title's terms counts `boost` instead of once."""
+    weighted = {term: count + (boost - 1) * of_title.get(term, 0) for term, count in counts.items()}
+    return {term: count for term, count in weighted.items() if count > 0}
 
 
 def _token_ids(token: str) -> tuple[int, ...]:

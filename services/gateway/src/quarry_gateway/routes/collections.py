@@ -1,7 +1,7 @@
 """Collections: named sets of a tenant's documents."""
 
 import msgspec
-from litestar import Response, delete, get, post
+from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath
 
 from quarry_common.contracts.collections import (
@@ -9,16 +9,20 @@ from quarry_common.contracts.collections import (
     DELETE_COLLECTION,
     GET_COLLECTION,
     LIST_COLLECTIONS,
+    UPDATE_COLLECTION,
     Collection,
     CollectionDeleted,
     CollectionName,
     CollectionPage,
     CollectionRef,
+    CollectionSettings,
     CreateCollection,
     ListCollections,
+    SettingsPatch,
+    UpdateCollection,
 )
 from quarry_common.contracts.tenancy import Scope
-from quarry_gateway.bodies import read_json
+from quarry_gateway.bodies import JSON, MERGE_PATCH, read_json
 from quarry_gateway.gateway import Call, gateway_of, reply
 from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
 from quarry_gateway.operations import Operation, declare
@@ -26,12 +30,32 @@ from quarry_gateway.paging import PageQuery
 from quarry_gateway.validation import check, decode_query
 
 TAG = "Collections"
+PATCH_TYPES = (JSON, MERGE_PATCH)
+
+
+class SettingsForm(CollectionSettings, frozen=True, forbid_unknown_fields=True):
+    """How the documents of a collection are indexed and searched; what is left out is as the platform does
+    it."""
+
+
+class SettingsPatchForm(SettingsPatch, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change of settings (RFC 7396): what is left out stays, null goes back to the platform's own way.
+
+    Lists take the place of those before.
+    """
 
 
 class NewCollection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A collection to be made."""
 
     name: CollectionName
+    settings: SettingsForm = SettingsForm()
+
+
+class CollectionPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of a collection."""
+
+    settings: SettingsPatchForm
 
 
 class _NameInPath(msgspec.Struct, frozen=True):
@@ -46,7 +70,7 @@ class _NameInPath(msgspec.Struct, frozen=True):
             tag=TAG,
             summary="Create a collection",
             body=NewCollection,
-            body_example={"name": "contracts"},
+            body_example={"name": "contracts", "settings": {"language": "de", "title_boost": 2.0}},
             replies={201: Collection},
             errors=(409, 429),
             request_headers=(IDEMPOTENCY_KEY,),
@@ -58,7 +82,8 @@ async def create_collection(request: Call) -> Response[bytes]:
     tenant_id = request.auth.tenant_id
     key = idempotency_key(request)
     body = await read_json(request, NewCollection)
-    made = await gateway_of(request).ask(CREATE_COLLECTION, CreateCollection(tenant_id, body.name, key))
+    asked = CreateCollection(tenant_id, body.name, key, body.settings)
+    made = await gateway_of(request).ask(CREATE_COLLECTION, asked)
     return reply(made, 201, location=f"/api/collections/{made.name}")
 
 
@@ -98,6 +123,35 @@ async def get_collection(request: Call, name: FromPath[str]) -> Response[bytes]:
     return reply(await gateway_of(request).ask(GET_COLLECTION, _named(request, name)))
 
 
+@patch(
+    "/api/collections/{name:str}",
+    opt=declare(
+        Operation(
+            access=Scope.COLLECTIONS_WRITE,
+            tag=TAG,
+            summary="Change the settings of a collection",
+            description=(
+                "A merge patch (RFC 7396): what is left out stays, null goes back to the platform's own way. "
+                "Searches follow at once. `chunk_tokens`, `chunk_overlap` and `title_boost` take effect as "
+                "documents are indexed; `outdated_documents` counts those that were indexed with others. "
+                "POST /api/documents/reindex brings them up to date."
+            ),
+            body=CollectionPatch,
+            body_types=PATCH_TYPES,
+            body_example={"settings": {"synonyms": [["notebook", "laptop"]], "title_boost": None}},
+            replies={200: Collection},
+            errors=(404,),
+        )
+    ),
+)
+async def update_collection(request: Call, name: FromPath[str]) -> Response[bytes]:
+    """Change a collection's settings and answer it."""
+    ref = _named(request, name)
+    body = await read_json(request, CollectionPatch, kinds=PATCH_TYPES)
+    asked = UpdateCollection(ref.tenant_id, ref.name, body.settings)
+    return reply(await gateway_of(request).ask(UPDATE_COLLECTION, asked))
+
+
 @delete(
     "/api/collections/{name:str}",
     status_code=200,
@@ -120,4 +174,4 @@ def _named(request: Call, name: str) -> CollectionRef:
     return CollectionRef(request.auth.tenant_id, check({"name": name}, _NameInPath).name)
 
 
-HANDLERS = [create_collection, list_collections, get_collection, delete_collection]
+HANDLERS = [create_collection, list_collections, get_collection, update_collection, delete_collection]

@@ -1,57 +1,100 @@
-"""Collections: create, read, delete."""
+"""Collections: create, read, change their settings, delete."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from quarry_common import cursors
 from quarry_common.contracts.collections import (
     CREATE_COLLECTION,
     DEFAULT_COLLECTION,
+    AllSettings,
     Collection,
     CollectionDeleted,
     CollectionPage,
     CollectionRef,
+    CollectionSettings,
     CreateCollection,
     ListCollections,
+    ListSettings,
+    UpdateCollection,
 )
 from quarry_common.contracts.commands import PurgeDocuments
 from quarry_common.contracts.events import CollectionDeleted as CollectionDeletedEvent
-from quarry_common.contracts.events import JobCancelled
-from quarry_common.messaging.outbox import Message, publish, told
+from quarry_common.contracts.events import CollectionUpdated, JobCancelled
+from quarry_common.messaging.outbox import Message, publish, publish_event, told
 from quarry_common.postgres.idempotency import fingerprint, once
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
+from quarry_indexer.domain.collection_settings import Limits, changed, check, patched
 from quarry_indexer.domain.errors import CollectionExistsError, CollectionMissingError, DefaultCollectionError
 from quarry_indexer.handlers.documents import bounded
 from quarry_indexer.repository import collections, documents, jobs
 
 _COLLECTIONS = "collections"
 """The list, as its cursors name it."""
+SETTINGS_AT_ONCE = 100
+"""Collections whose settings are in one message, as a page of collections is."""
 
 
 class Collections:
     """Answers what is asked of collections."""
 
     def __init__(
-        self, database: Database, index: VectorIndex, embedder_id: str, purge: Callable[[], None]
+        self,
+        database: Database,
+        index: VectorIndex,
+        embedder_id: str,
+        limits: Limits,
+        purge: Callable[[], None],
     ) -> None:
         self._database = database
         self._index = index
         self._embedder_id = embedder_id
+        self._limits = limits
         self._purge = purge
 
     async def create(self, request: CreateCollection) -> Collection:
         """Create a collection for the embedder that runs."""
-        tenant_id, name = request.tenant_id, request.name
+        tenant_id, name, settings = request.tenant_id, request.name, request.settings
+        check(settings, self._limits)
 
         async def work(connection: Connection) -> Collection:
-            if not await collections.create(connection, tenant_id, name, self._embedder_id):
+            if not await collections.create(connection, tenant_id, name, self._embedder_id, settings):
                 raise CollectionExistsError(f"There is a collection {name!r} already.")
+            await _tell(connection, tenant_id, name, changed(CollectionSettings(), settings))
             return await self._one(connection, CollectionRef(tenant_id, name))
 
-        digest = fingerprint(CREATE_COLLECTION.name, name)
+        digest = fingerprint(CREATE_COLLECTION.name, name, settings)
         made, _ = await once(self._database, tenant_id, request.idempotency_key, digest, Collection, work)
+        if settings != CollectionSettings():
+            await told(self._database, tenant_id, name)
         return made
+
+    async def update(self, request: UpdateCollection) -> Collection:
+        """Change a collection's settings; whoever searches after the answer finds by the new ones."""
+        tenant_id, name = request.tenant_id, request.name
+        async with self._database.tenant_transaction(tenant_id) as connection:
+            if name == DEFAULT_COLLECTION:
+                await collections.create(connection, tenant_id, name, self._embedder_id)
+            before = await collections.find_settings(connection, tenant_id, name, lock=True)
+            if before is None:
+                raise CollectionMissingError(f"There is no collection {name!r}.")
+            after = patched(before, request.settings)
+            check(after, self._limits)
+            await collections.set_settings(connection, tenant_id, name, after)
+            await _tell(connection, tenant_id, name, changed(before, after))
+            found = await self._one(connection, CollectionRef(tenant_id, name))
+        await told(self._database, tenant_id, name)
+        return found
+
+    async def settings(self, request: ListSettings) -> AllSettings:
+        """Return the settings of those of a tenant's collections where they are not the default ones."""
+        async with self._database.tenant_transaction(request.tenant_id) as connection:
+            found = await collections.all_settings(
+                connection, request.tenant_id, after=request.after, limit=SETTINGS_AT_ONCE
+            )
+        return AllSettings(found, next(reversed(found)) if len(found) == SETTINGS_AT_ONCE else None)
 
     async def get(self, request: CollectionRef) -> Collection:
         """Return one collection."""
@@ -99,3 +142,9 @@ class Collections:
         if not found:
             raise CollectionMissingError(f"There is no collection {request.name!r}.")
         return found[0]
+
+
+async def _tell(connection: Connection, tenant_id: UUID, name: str, settings: Sequence[str]) -> None:
+    if settings:
+        event = CollectionUpdated(name, list(settings))
+        await publish_event(connection, event, service=SERVICE, tenant_id=tenant_id)

@@ -20,6 +20,7 @@ from quarry_common.vectors.index import VersionKey
 from quarry_indexer import SERVICE
 from quarry_indexer.chunking.chunk import Chunk, ChunkOptions
 from quarry_indexer.chunking.chunker import chunk_document
+from quarry_indexer.domain.collection_settings import Indexing
 from quarry_indexer.domain.errors import FileMissingError, LeaseLostError
 from quarry_indexer.indexing.bundle import Bundle
 from quarry_indexer.indexing.giving_way import give_way
@@ -71,7 +72,8 @@ class Reader:
         *,
         fair: bool = True,
     ) -> None:
-        """Read with `parser`; with `fair` tenants take turns at it."""
+        """Read with `parser`; with `fair` tenants take turns at it. Collections that do not say how their
+        documents are cut have them cut by `options`."""
         self._fair = fair
         self._database = database
         self._blobs = blobs
@@ -148,7 +150,8 @@ class Reader:
     async def _read(self, bundle: Bundle, lease: Lease, version: VersionRow) -> _Read:
         if version.blob_path is None:
             document = titled_document(version.title)
-            made = chunk_document(document, self._options, self._tokens)
+            options = chunk_options(version.indexing, self._options)
+            made = chunk_document(document, options, self._tokens)
             read = _Read(
                 lease,
                 version,
@@ -175,7 +178,7 @@ class Reader:
             file,
             version.file_name,
             version.declared_type or None,
-            self._options,
+            chunk_options(version.indexing, self._options),
             owner=str(lease.tenant_id) if self._fair else "",
             alone=lease.alone,
         ) as document:
@@ -231,6 +234,18 @@ class Reader:
             bundle.keep(await leases.enter(connection, bundle.token, bundle.job_ids, stage))
 
 
+def chunk_options(indexing: Indexing, platform: ChunkOptions) -> ChunkOptions:
+    """Return how the documents of a collection are cut: where it does not say, as the `platform` does.
+
+    The platform's overlap is shortened to less than half of smaller chunks.
+    """
+    if indexing.chunk_tokens is None and indexing.chunk_overlap is None:
+        return platform
+    tokens = indexing.chunk_tokens or platform.max_tokens
+    overlap = platform.overlap_tokens if indexing.chunk_overlap is None else indexing.chunk_overlap
+    return ChunkOptions(tokens, min(overlap, (tokens - 1) // 2))
+
+
 def _parsed(version: VersionRow, title: str, doc_type: str, chunk_count: int) -> Parsed:
     return Parsed(
         document_id=version.document_id,
@@ -239,6 +254,7 @@ def _parsed(version: VersionRow, title: str, doc_type: str, chunk_count: int) ->
         title=version.title or title or Path(version.file_name).stem,
         doc_type=version.doc_type or doc_type,
         chunk_count=chunk_count,
+        indexing=version.indexing,
     )
 
 

@@ -121,5 +121,9 @@ def _point(prepared: Prepared, passage: Passage, dense: DenseVector) -> ChunkPoi
         created_at=version.created_at,
         updated_at=version.updated_at,
         dense=dense,
-        sparse=encode_document(keyword_text(version.title, chunk.heading_path, passage.text)),
+        sparse=encode_document(
+            keyword_text(version.title, chunk.heading_path, passage.text),
+            title=version.title,
+            title_boost=version.indexing.title_boost,
+        ),
     )

@@ -246,14 +246,18 @@ async def to_reindex(
     after: UUID | None,
     limit: int,
 ) -> list[Chosen]:
-    """Return documents by id, held until this transaction ends; none that waits to be indexed anyway."""
+    """Return documents by id, held until this transaction ends; none that waits to be indexed anyway, unless
+    it was read before the settings of its collection changed."""
     values: list[Any] = [tenant_id, document_ids, collection, after, limit]
     where = condition(filters, values) if filters is not None else "true"
     rows = await connection.fetch(
         f"""
         SELECT d.id, d.collection, d.latest_version, v.title, v.size_bytes FROM documents d
         JOIN versions v ON v.document_id = d.id AND v.version = d.latest_version
-        WHERE d.tenant_id = $1 AND d.deleted_at IS NULL AND v.state IN ('active', 'failed', 'cancelled')
+        LEFT JOIN collections c ON c.tenant_id = d.tenant_id AND c.name = d.collection
+        WHERE d.tenant_id = $1 AND d.deleted_at IS NULL
+          AND (v.state IN ('active', 'failed', 'cancelled')
+               OR (v.state = 'pending' AND v.indexing <> c.indexing))
           AND ($2::uuid[] IS NULL OR d.id = ANY($2)) AND ($3::text IS NULL OR d.collection = $3)
           AND ($4::uuid IS NULL OR d.id > $4) AND {where}
         ORDER BY d.id LIMIT $5 FOR UPDATE OF d

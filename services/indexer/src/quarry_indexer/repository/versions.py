@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from quarry_common.contracts.documents import BlobRef, DocumentFields, Metadata
 from quarry_common.postgres.pool import Connection
+from quarry_indexer.domain.collection_settings import Indexing
 from quarry_indexer.repository import chunks
 
 
@@ -31,6 +33,8 @@ class VersionRow(msgspec.Struct, frozen=True):
     text_path: str | None
     patches: int
     """How often what it says was changed since it was accepted."""
+    indexing: Indexing
+    """What it was cut and weighted by; before it was read, what its collection asks for now."""
     created_at: datetime
     """When the document was first accepted."""
     updated_at: datetime
@@ -56,6 +60,7 @@ class Parsed(msgspec.Struct, frozen=True):
     title: str
     doc_type: str
     chunk_count: int
+    indexing: Indexing
 
 
 class Discarded(msgspec.Struct, frozen=True):
@@ -74,18 +79,17 @@ async def find(
         """
         SELECT v.document_id, v.version, v.tenant_id, d.collection, d.external_id, v.title, v.doc_type,
                v.tags, v.metadata, v.source_url, v.allowed_principals, v.file_name, v.declared_type,
-               v.blob_path, v.text_path, v.patches, d.created_at, v.created_at AS updated_at
+               v.blob_path, v.text_path, v.patches, d.created_at, v.created_at AS updated_at,
+               coalesce(v.indexing, c.indexing, '{}') AS indexing
         FROM unnest($1::uuid[], $2::int[]) AS k (document_id, version)
         JOIN versions v ON v.document_id = k.document_id AND v.version = k.version
         JOIN documents d ON d.id = v.document_id
+        LEFT JOIN collections c ON c.tenant_id = d.tenant_id AND c.name = d.collection
         WHERE v.state IN ('pending', 'active')
         """,
         *_columns(keys),
     )
-    found = (
-        VersionRow(**{**row, "metadata": msgspec.json.decode(row["metadata"], type=Metadata)}) for row in rows
-    )
-    return {(version.document_id, version.version): version for version in found}
+    return {(row["document_id"], row["version"]): _version(row) for row in rows}
 
 
 async def create(connection: Connection, tenant_id: UUID, versions: Sequence[NewVersion]) -> None:
@@ -120,13 +124,16 @@ async def create(connection: Connection, tenant_id: UUID, versions: Sequence[New
 
 
 async def parsed(connection: Connection, found: Sequence[Parsed]) -> None:
-    """Store what reading versions found; from now on they may have points."""
+    """Store what reading versions found; from now on they may have points, which are never written anew:
+    what they were cut and weighted by stays, too."""
     await connection.execute(
         """
         UPDATE versions v SET text_path = p.text_path, title = p.title,
-            doc_type = coalesce(v.doc_type, p.doc_type), chunk_count = p.chunk_count, indexed_points = true
+            doc_type = coalesce(v.doc_type, p.doc_type), chunk_count = p.chunk_count, indexed_points = true,
+            indexing = p.indexing
         FROM jsonb_to_recordset($1::jsonb) AS p (
-            document_id uuid, version int, text_path text, title text, doc_type text, chunk_count int)
+            document_id uuid, version int, text_path text, title text, doc_type text, chunk_count int,
+            indexing jsonb)
         WHERE v.document_id = p.document_id AND v.version = p.version
         """,
         msgspec.json.encode(found).decode(),
@@ -286,6 +293,12 @@ async def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
         paths,
     )
     return {row["path"] for row in rows}
+
+
+def _version(row: asyncpg.Record) -> VersionRow:
+    metadata = msgspec.json.decode(row["metadata"], type=Metadata)
+    indexing = msgspec.json.decode(row["indexing"], type=Indexing)
+    return VersionRow(**{**row, "metadata": metadata, "indexing": indexing})
 
 
 def _columns(keys: Sequence[tuple[UUID, int]]) -> tuple[list[UUID], list[int]]:

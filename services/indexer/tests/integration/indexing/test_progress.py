@@ -8,6 +8,7 @@ from quarry_common.contracts.jobs import JobState, Stage
 from quarry_common.ids import new_id
 from quarry_common.vectors.filters import Scope
 from quarry_common.vectors.queries import Legs
+from quarry_indexer.domain.collection_settings import Indexing
 from quarry_indexer.indexing.bundle import Bundle, YieldedError
 from quarry_indexer.indexing.writing import BATCH_CHUNKS
 from quarry_indexer.repository import changes, leases, versions
@@ -159,7 +160,9 @@ async def test_a_type_that_is_given_while_the_text_is_read_stays(parts: Parts) -
     key = (lease.document_id, lease.version)
     async with parts.database.tenant_transaction(tenant_id) as connection:
         await changes.change(connection, lease.document_id, {"doc_type": "note"}, metadata={}, forgotten=[])
-        found = versions.Parsed(*key, text_path="text", title="Title", doc_type="text", chunk_count=1)
+        found = versions.Parsed(
+            *key, text_path="text", title="Title", doc_type="text", chunk_count=1, indexing=Indexing()
+        )
         await versions.parsed(connection, [found])
 
         assert (await versions.find(connection, [key]))[key].doc_type == "note"
