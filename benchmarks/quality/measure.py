@@ -22,7 +22,7 @@ from quarry_common.embedding.load import load_embedder
 from quarry_common.embedding.protocol import Embedder
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.settings import load
-from quarry_common.vectors.fusion import LEG_LIMIT, fuse
+from quarry_common.vectors.fusion import LEG_LIMIT, fuse, fusion_weights
 
 CHUNK_TOKENS = 200
 OVERLAP_TOKENS = 30
@@ -110,7 +110,11 @@ def measure(embedder: Embedder, tenant: Tenant, folder: Path) -> dict[str, float
     for query, vector in zip(queries, vectors, strict=True):
         dense = top(tenant.dense @ vector)
         sparse = sparse_leg(tenant, query["text"])
-        legs = {"keyword": sparse, "semantic": dense, "hybrid": fuse(query["text"], dense, sparse)}
+        legs = {
+            "keyword": sparse,
+            "semantic": dense,
+            "hybrid": fuse(fusion_weights(query["text"]), dense, sparse),
+        }
         for mode, ranking in legs.items():
             runs[mode][query["_id"]] = best_documents(tenant, folder.name, ranking)
     evaluator = pytrec_eval.RelevanceEvaluator(judgements, {"ndcg_cut.10"})

@@ -60,7 +60,7 @@ async def stored(tenant: Indexer, content: str = TEXT, **fields: object) -> Docu
 
 async def hits(tenant: Indexer, query: str, filters: object = None) -> int:
     scope = Scope(tenant.tenant_id, filters=filters)  # type: ignore[arg-type]
-    legs = Legs(query, sparse=bm25.encode_query(query))
+    legs = Legs(sparse=bm25.encode_query(query))
     return len((await tenant.index.search(scope, legs, depth=10)).candidates)
 
 

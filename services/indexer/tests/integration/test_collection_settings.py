@@ -74,7 +74,7 @@ async def chunks(tenant: Indexer, external_id: str) -> list[Chunk]:
 
 
 async def hits(tenant: Indexer, query: str) -> int:
-    legs = Legs(query, sparse=bm25.encode_query(query))
+    legs = Legs(sparse=bm25.encode_query(query))
     return len((await tenant.index.search(Scope(tenant.tenant_id), legs, depth=10)).candidates)
 
 
@@ -253,6 +253,18 @@ async def test_searches_read_the_settings_that_are_not_the_default_ones_in_parts
     }  # fmt: skip
     assert whole.after is rest.after is None
     assert (len(first.settings), first.settings | rest.settings) == (2, whole.settings)
+
+
+async def test_searches_are_told_of_documents_under_the_default_settings(tenant: Indexer) -> None:
+    await create(tenant, "manuals", title_boost=2.0)
+    await create(tenant, "plain")
+    await tenant.put(b"text", collection="manuals")
+    assert not (await all_settings(tenant)).others
+
+    await tenant.put(b"text", collection="plain")
+
+    assert (await all_settings(tenant)).others
+    assert not (await all_settings(tenant.of_another_tenant())).others
 
 
 async def test_another_tenant_neither_sees_nor_changes_settings(tenant: Indexer) -> None:

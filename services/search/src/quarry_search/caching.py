@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from quarry_common.cache.cache import Cache
 from quarry_common.cache.generations import Generations
 from quarry_common.cache.typed import TypedCache
+from quarry_common.contracts.caches import CacheStats
 from quarry_common.contracts.search import Answer, CacheUse, Query, RerankOutcome
 from quarry_common.embedding.protocol import AsyncEmbedder, Vectors
 from quarry_common.ids import new_id
@@ -43,16 +44,20 @@ class CachedAnswers:
         self._configuration = hashlib.blake2b(_encode((RANKING, *configuration)), digest_size=8).hexdigest()
 
     async def get_or_compute(
-        self, query: Query, timings: Timings, compute: Callable[[], Awaitable[Answer]]
+        self, query: Query, tuning: str, timings: Timings, compute: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """Return the answer to `query`: the one that was computed before, if nothing has changed since.
+        `tuning` tells apart how it may be read.
 
         Explained answers tell of their own making, and what a reranker failed at should be tried again:
         neither is kept. Raises what `compute` raises.
         """
         # Before anything is read: what changes afterwards makes another generation.
         generation = self._generations.generation(query.tenant_id)
-        if generation is None or query.explain:
+        if query.explain:
+            return await compute()
+        if generation is None:
+            self._answers.paused()
             return await compute()
         computed: list[Answer] = []
 
@@ -65,7 +70,7 @@ class CachedAnswers:
 
         try:
             answer = await self._answers.get_or_compute(
-                query.tenant_id, self._key(query), keep, generation=generation
+                query.tenant_id, self._key(query, tuning), keep, generation=generation
             )
         except _NotKeptError as failed:
             return failed.answer
@@ -76,9 +81,13 @@ class CachedAnswers:
             answer, query_id=new_id(), timings_ms=timings.milliseconds, cache=CacheUse.HIT
         )
 
-    def _key(self, query: Query) -> str:
+    def stats(self) -> CacheStats:
+        """Return how well answers are found again."""
+        return self._answers.stats()
+
+    def _key(self, query: Query, tuning: str) -> str:
         asked = hashlib.blake2b(_encode(query), digest_size=16).hexdigest()
-        return f"{self._configuration}:{asked}"
+        return f"{self._configuration}:{tuning}:{asked}"
 
 
 class CachedQueries:
@@ -95,6 +104,10 @@ class CachedQueries:
     async def embed(self, texts: Sequence[str], *, deadline: float, owner: str = "") -> Vectors:
         """Return one vector per text; raises what the embedder raises. `owner` is a tenant's id."""
         return np.stack([await self._one(text, deadline, owner) for text in texts])
+
+    def stats(self) -> CacheStats:
+        """Return how well vectors are found again."""
+        return self._cache.stats()
 
     async def _one(self, text: str, deadline: float, owner: str) -> NDArray[np.float32]:
         async def compute() -> bytes:

@@ -8,15 +8,17 @@ from quarry_search.caching import CachedAnswers
 from quarry_search.metrics import SEARCH_SECONDS, SEARCHES
 from quarry_search.searching import Searcher
 from quarry_search.timings import Timings
+from quarry_search.tuning import TuningSource
 
 
 class Handlers:
     """Answers searches, one or several at once."""
 
     def __init__(
-        self, searcher: Searcher, answers: CachedAnswers | None = None, batch_concurrency: int = 8
+        self, searcher: Searcher, tunings: TuningSource, answers: CachedAnswers, batch_concurrency: int = 8
     ) -> None:
         self._searcher = searcher
+        self._tunings = tunings
         self._answers = answers
         self._batch_concurrency = batch_concurrency
 
@@ -39,12 +41,12 @@ class Handlers:
         return answer
 
     async def _answer(self, query: Query, timings: Timings) -> Answer:
-        async def compute() -> Answer:
-            return await self._searcher.search(query, timings)
+        tuning = await self._tunings.of(query.tenant_id, query.filters)
 
-        if self._answers is None:
-            return await compute()
-        return await self._answers.get_or_compute(query, timings, compute)
+        async def compute() -> Answer:
+            return await self._searcher.search(query, timings, tuning)
+
+        return await self._answers.get_or_compute(query, tuning.digest, timings, compute)
 
     async def batch(self, batch: Batch) -> Outcomes:
         """Return the answers of several searches; one that fails does not keep the others from theirs."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -21,7 +21,7 @@ from quarry_common.contracts.search import (
     SearchMode,
 )
 from quarry_common.embedding import bm25
-from quarry_common.embedding.analyzer import analyze_query, tokenize
+from quarry_common.embedding.analyzer import tokenize
 from quarry_common.embedding.protocol import AsyncEmbedder
 from quarry_common.errors import UnavailableError
 from quarry_common.ids import new_id
@@ -31,6 +31,7 @@ from quarry_common.vectors.fusion import LEG_LIMIT, fusion_weights
 from quarry_common.vectors.index import VectorIndex
 from quarry_common.vectors.queries import Candidate, Legs, Ranking
 from quarry_search.domain import cursor, found, highlight, ranking, typos, wording
+from quarry_search.domain.tuning import PLATFORM, Tuning
 from quarry_search.domain.wording import Wording
 from quarry_search.reranking import Reranker
 from quarry_search.timings import Timings
@@ -63,20 +64,24 @@ class Searcher:
         reranker: Reranker | None = None,
         *,
         rerank_by_default: bool = False,
+        multilingual: bool = False,
     ) -> None:
+        """`multilingual` says whether the embedder learnt more than English."""
         self._index = index
         self._embedder = embedder
         self._reranker = reranker
         self._rerank_by_default = rerank_by_default
+        self._multilingual = multilingual
 
-    async def search(self, query: Query, timings: Timings) -> Answer:
+    async def search(self, query: Query, timings: Timings, tuning: Tuning = PLATFORM) -> Answer:
         """Return the passages that `query` finds, best first; raises `ValidationError`, and what embedder and
         index raise."""
         asked = wording.read(query.query)
         here = cursor.resume(query, LEG_LIMIT)
         scope = Scope(query.tenant_id, query.principals, query.filters)
         depth = cursor.MAX_DEPTH if asked.phrases else here.depth
-        with self._legs(query, timings) as legs:
+        terms = tuning.terms(query.query)
+        with self._legs(query, timings, terms, tuning) as legs:
             # What was ranked and has gone may have been replaced by a newer version, which the next round
             # finds: without it a document that is changing could be missing from the answer.
             for _ in range(SEARCH_ROUNDS):
@@ -101,18 +106,26 @@ class Searcher:
             next_cursor=cursor.after(here, shown) if here.offset + shown < total else None,
             facets=listed.facets,
             rerank=listed.rerank,
-            explanation=_explanation(query, asked, listed) if query.explain else None,
+            explanation=_explanation(query, asked, listed, legs, terms) if query.explain else None,
         )
 
     @contextmanager
-    def _legs(self, query: Query, timings: Timings) -> Iterator[Legs]:
+    def _legs(
+        self, query: Query, timings: Timings, terms: Mapping[str, float], tuning: Tuning
+    ) -> Iterator[Legs]:
         """Yield what is searched by. The dense vector is still being made: keywords need not wait for it."""
         dense = None
         if query.mode is not SearchMode.KEYWORD:
             dense = asyncio.ensure_future(self._embedded(query, timings))
-        sparse = None if query.mode is SearchMode.SEMANTIC else bm25.encode_query(query.query)
+        sparse = None if query.mode is SearchMode.SEMANTIC else bm25.encode_terms(terms)
+        weights = fusion_weights(
+            query.query,
+            language=tuning.language,
+            dense=tuning.dense_weight,
+            multilingual=self._multilingual,
+        )
         try:
-            yield Legs(query.query, dense, sparse)
+            yield Legs(dense, sparse, weights)
         finally:
             if dense is not None:
                 dense.cancel()
@@ -133,7 +146,8 @@ class Searcher:
             ranked = await self._index.search(scope, legs, depth=depth, documents=grouped)
             listed = Listed(ranked, ranked.candidates)
             if legs.sparse is not None and legs.sparse.indices and not ranked.sparse:
-                listed = await self._corrected(scope, legs, depth, listed, grouped=grouped)
+                words = typos.correctable(tokenize(query.query))
+                listed = await self._corrected(scope, legs, words, depth, listed, grouped=grouped)
         if query.min_score is not None:
             least = query.min_score
             listed.candidates = [each for each in listed.candidates if each.score >= least]
@@ -148,13 +162,12 @@ class Searcher:
         return listed
 
     async def _corrected(
-        self, scope: Scope, legs: Legs, depth: int, listed: Listed, *, grouped: bool
+        self, scope: Scope, legs: Legs, words: list[str], depth: int, listed: Listed, *, grouped: bool
     ) -> Listed:
         """Return the list with likely misspellings of the query's words, which stand nowhere."""
-        words = typos.correctable(tokenize(legs.text))
         if not words or legs.sparse is None:
             return listed
-        wider = Legs(legs.text, legs.dense, typos.widened(legs.sparse, words))
+        wider = msgspec.structs.replace(legs, sparse=typos.widened(legs.sparse, words))
         ranked = await self._index.search(scope, wider, depth=depth, documents=grouped)
         return Listed(ranked, ranked.candidates, corrections=words) if ranked.sparse else listed
 
@@ -234,11 +247,13 @@ class Searcher:
             return [highlight.excerpts(passage.text, query.query) for _, passage in hits]
 
 
-def _explanation(query: Query, asked: Wording, listed: Listed) -> Explanation:
+def _explanation(
+    query: Query, asked: Wording, listed: Listed, legs: Legs, terms: Mapping[str, float]
+) -> Explanation:
     hybrid = query.mode is SearchMode.HYBRID
     return Explanation(
-        dense_weight=fusion_weights(query.query).dense if hybrid else None,
-        terms=[] if query.mode is SearchMode.SEMANTIC else analyze_query(query.query),
+        dense_weight=legs.weights.dense if hybrid else None,
+        terms=[] if query.mode is SearchMode.SEMANTIC else list(terms),
         phrases=list(asked.phrases),
         corrections=listed.corrections,
         filters=query.filters,

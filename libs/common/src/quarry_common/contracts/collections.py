@@ -178,6 +178,8 @@ class AllSettings(msgspec.Struct, frozen=True):
 
     settings: dict[str, CollectionSettings]
     after: str | None = None
+    others: bool = False
+    """Whether there are documents in collections with the default settings, too."""
 
 
 class ListCollections(msgspec.Struct, frozen=True):

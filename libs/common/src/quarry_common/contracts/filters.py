@@ -102,6 +102,12 @@ class Not(msgspec.Struct, frozen=True, tag="not"):
 Filter = AnyOf | Range | Exists | And | Or | Not
 
 
+def collection_limits(tree: Filter | None) -> list[AnyOf]:
+    """Return the conditions by which `tree` as a whole is limited to collections: each one has to hold."""
+    parts = tree.filters if isinstance(tree, And) else (tree,)
+    return [part for part in parts if isinstance(part, AnyOf) and part.field is Field.COLLECTION]
+
+
 def parse(raw: Mapping[str, Any], path: str = "filters") -> Filter:
     """Return the tree of the JSON filter `raw`.
 

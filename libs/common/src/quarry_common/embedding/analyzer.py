@@ -8,6 +8,7 @@ always agrees with a document. docs/quality.md tells what else was tried.
 
 import re
 import unicodedata
+from collections.abc import Set
 from itertools import pairwise
 
 import regex
@@ -50,19 +51,20 @@ def analyze(text: str) -> list[str]:
     return [term for token in tokenize(text) for term in token_terms(token)]
 
 
-def analyze_query(text: str) -> list[str]:
+def analyze_query(text: str, stop_words: Set[str] = frozenset()) -> list[str]:
     """Return the distinct terms of a query, in order.
 
-    Function words are left out unless there is nothing else; in capitals (WHO, IT) they are names. A run of
-    an unspaced script is searched by its pairs: its single graphemes, which documents also have, only add
-    noise.
+    Function words and `stop_words` (casefolded) are left out unless there is nothing else; function words in
+    capitals (WHO, IT) are names. A run of an unspaced script is searched by its pairs: its single graphemes,
+    which documents also have, only add noise.
     """
     tokens = tokenize(text)
     shouted = text.isupper()
     telling = [
         token
         for token in tokens
-        if token.casefold() not in STOP_WORDS or (token.isupper() and len(token) > 1 and not shouted)
+        if (word := token.casefold()) not in stop_words
+        and (word not in STOP_WORDS or (token.isupper() and len(token) > 1 and not shouted))
     ]
     terms = (term for token in telling or tokens for term in _query_token_terms(token))
     return list(dict.fromkeys(terms))

@@ -52,7 +52,12 @@ def encode_document(
 
 def encode_query(text: str) -> SparseVector:
     """Return the vector of a query: weight 1 for each distinct term."""
-    return _sparse(dict.fromkeys(map(term_id, analyze_query(text)), 1.0))
+    return encode_terms(dict.fromkeys(analyze_query(text), 1.0))
+
+
+def encode_terms(weights: Mapping[str, float]) -> SparseVector:
+    """Return the vector of a query that looks for terms with weights of their own."""
+    return _sparse({term_id(term): weight for term, weight in weights.items()})
 
 
 def document_length(text: str) -> int:

@@ -64,6 +64,11 @@ class EmbedderSettings(RedisSettings):
     embedder_max_tokens: Annotated[int, Field(ge=16, le=100_000)] = Field(
         512, description="Tokens of a text that the model reads; longer texts are cut. Remote."
     )
+    embedder_multilingual: bool = Field(
+        True,
+        description="Whether the model learnt more than English; if not, it counts less in searches in other "
+        "languages. Remote.",
+    )
     embedder_batch_texts: Annotated[int, Field(ge=1, le=2048)] = Field(
         32, description="Texts of one request at most. Remote."
     )

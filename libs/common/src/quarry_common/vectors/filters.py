@@ -9,7 +9,18 @@ from uuid import UUID
 import msgspec
 from qdrant_client import models
 
-from quarry_common.contracts.filters import And, AnyOf, Exists, Field, Filter, Not, Or, Range, Scalar
+from quarry_common.contracts.filters import (
+    And,
+    AnyOf,
+    Exists,
+    Field,
+    Filter,
+    Not,
+    Or,
+    Range,
+    Scalar,
+    collection_limits,
+)
 from quarry_common.vectors.points import metadata_key
 
 Condition = models.Condition
@@ -49,10 +60,7 @@ def corpus(scope: Scope) -> models.Filter:
     else the filter says picks among them and does not change what a word is worth.
     """
     must: list[Condition] = [*tenant(scope.tenant_id), equals("active", 1)]
-    limits = scope.filters.filters if isinstance(scope.filters, And) else (scope.filters,)
-    must += [
-        condition(limit) for limit in limits if isinstance(limit, AnyOf) and limit.field is Field.COLLECTION
-    ]
+    must += [condition(limit) for limit in collection_limits(scope.filters)]
     return models.Filter(must=must)
 
 

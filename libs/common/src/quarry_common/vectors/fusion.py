@@ -25,6 +25,9 @@ origin."""
 DENSE_WEIGHT_FOREIGN = 0.001
 """For other scripts: the embedder orders only what keywords do not tell apart or do not find."""
 
+_OTHER_SCRIPTS = frozenset(["ar", "bg", "el", "fa", "he", "hi", "ja", "ko", "ru", "sr", "th", "uk", "zh"])
+"""Languages that are mostly written in another script than Latin."""
+
 _LETTER = regex.compile(r"\p{L}")
 _LATIN = regex.compile(r"\p{Latin}")
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
@@ -37,29 +40,28 @@ class FusionWeights(msgspec.Struct, frozen=True):
     sparse: float
 
 
-def fusion_weights(query: str, *, multilingual: bool = False) -> FusionWeights:
+def fusion_weights(
+    query: str, *, language: str | None = None, dense: float | None = None, multilingual: bool = False
+) -> FusionWeights:
     """Return the weights that suit the query's text.
 
-    `multilingual` says whether the embedder learnt more than English; if not, its leg counts less in other
-    languages.
+    `language` is that of the documents (ISO 639-1), when it is known; `dense` is the weight of the dense leg,
+    when it was chosen. `multilingual` says whether the embedder learnt more than English; if not, its leg
+    counts less in other languages.
     """
-    dense = DENSE_WEIGHT if multilingual else _english_dense_weight(query)
+    if dense is None:
+        dense = DENSE_WEIGHT if multilingual else _english_dense_weight(query, language)
     return FusionWeights(dense, 1 - dense)
 
 
 def fuse(
-    query: str,
-    dense: Sequence[tuple[Id, float]],
-    sparse: Sequence[tuple[Id, float]],
-    *,
-    multilingual: bool = False,
+    weights: FusionWeights, dense: Sequence[tuple[Id, float]], sparse: Sequence[tuple[Id, float]]
 ) -> list[tuple[Id, float]]:
     """Return every point of either leg with its fused score (0..1), best first.
 
     The legs are (point id, score) as the index returned them, best first. Points of equal score keep the
     order in which the legs name them, dense first, so the same legs always give the same ranking.
     """
-    weights = fusion_weights(query, multilingual=multilingual)
     scores: dict[Id, float] = {}
     for weight, leg in ((weights.dense, dense), (weights.sparse, sparse)):
         best = max((score for _, score in leg), default=0.0)
@@ -69,11 +71,15 @@ def fuse(
     return sorted(scores.items(), key=lambda item: -item[1])
 
 
-def _english_dense_weight(query: str) -> float:
+def _english_dense_weight(query: str, language: str | None) -> float:
+    if language is not None and language != "en":
+        return DENSE_WEIGHT_FOREIGN if language in _OTHER_SCRIPTS else DENSE_WEIGHT_RELATED
     letters = _LETTER.findall(query)
     latin = sum(1 for letter in letters if _LATIN.match(letter))
     if latin * 2 < len(letters):
         return DENSE_WEIGHT_FOREIGN
+    if language is not None:
+        return DENSE_WEIGHT
     words = [word.casefold() for word in _WORD.findall(query)]
     english = sum(1 for word in words if word in ENGLISH)
     foreign = sum(1 for word in words if word in OTHER_THAN_ENGLISH)

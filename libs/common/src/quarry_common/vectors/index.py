@@ -12,7 +12,7 @@ from quarry_common.settings import QdrantSettings
 from quarry_common.vectors import filters
 from quarry_common.vectors.connection import HELD_SECONDS, READ_SECONDS, WRITE_SECONDS, Qdrant, call
 from quarry_common.vectors.filters import Scope, equals
-from quarry_common.vectors.fusion import fuse
+from quarry_common.vectors.fusion import FusionWeights, fuse
 from quarry_common.vectors.points import (
     ChunkPoint,
     DocumentChange,
@@ -146,7 +146,7 @@ class VectorIndex:
         )
         if legs.dense is None or legs.sparse is None:
             return Ranking(dense or sparse, dense, sparse)
-        return Ranking(_fused(legs.text, dense, sparse), dense, sparse)
+        return Ranking(_fused(legs.weights, dense, sparse), dense, sparse)
 
     async def _nearest(self, scope: Scope, legs: Legs, depth: int, *, documents: bool) -> list[Candidate]:
         if legs.dense is None:
@@ -257,8 +257,10 @@ def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda found: (-found.score, found.chunk_id))
 
 
-def _fused(text: str, dense: Sequence[Candidate], sparse: Sequence[Candidate]) -> list[Candidate]:
+def _fused(
+    weights: FusionWeights, dense: Sequence[Candidate], sparse: Sequence[Candidate]
+) -> list[Candidate]:
     known = {candidate.chunk_id: candidate for candidate in (*dense, *sparse)}
     legs = ([(candidate.chunk_id, candidate.score) for candidate in leg] for leg in (dense, sparse))
-    fused = fuse(text, *legs)
+    fused = fuse(weights, *legs)
     return _ranked(msgspec.structs.replace(known[chunk_id], score=score) for chunk_id, score in fused)

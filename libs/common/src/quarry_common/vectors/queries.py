@@ -7,6 +7,7 @@ import numpy as np
 
 from quarry_common.embedding.bm25 import SparseVector
 from quarry_common.vectors.filters import Scope, corpus, encoded, visible
+from quarry_common.vectors.fusion import FusionWeights
 from quarry_common.vectors.points import DENSE, SPARSE, DenseVector
 from quarry_common.vectors.reads import IdfCorpus, Leg, Params, SparseValues
 
@@ -14,14 +15,14 @@ DOCUMENT_FIELDS = ["document_id", "version"]
 
 
 class Legs(msgspec.Struct, frozen=True):
-    """What is searched by: the query's text and its vector for each leg that is to run.
+    """What is searched by: a vector for each leg that is to run, and how much each counts where both do.
 
     A dense vector that is still being made may be given as what brings it: the other leg does not wait.
     """
 
-    text: str
     dense: DenseVector | Awaitable[DenseVector] | None = None
     sparse: SparseVector | None = None
+    weights: FusionWeights = FusionWeights(0.5, 0.5)
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -196,7 +196,7 @@ async def population_stored(index: VectorIndex) -> None:
 
 
 async def found(index: VectorIndex, tree: Filter) -> set[UUID]:
-    legs = Legs("", dense=[1.0, 0.0, 0.0, 0.0])
+    legs = Legs(dense=[1.0, 0.0, 0.0, 0.0])
     ranked = await index.search(Scope(TENANT, filters=tree), legs, depth=len(POPULATION) + 1)
     return {UUID(candidate.chunk_id) for candidate in ranked.candidates}
 

@@ -24,11 +24,11 @@ from quarry_common.vectors.schema import PAYLOAD_INDEXES
 Add = Callable[..., Awaitable[ChunkPoint]]
 Make = Callable[..., ChunkPoint]
 
-NEAR = Legs("anything", dense=[1.0, 0.0, 0.0, 0.0])
+NEAR = Legs(dense=[1.0, 0.0, 0.0, 0.0])
 
 
 def keyword(text: str) -> Legs:
-    return Legs(text, sparse=bm25.encode_query(text))
+    return Legs(sparse=bm25.encode_query(text))
 
 
 async def ranked(index: VectorIndex, scope: Scope, legs: Legs, **options: Any) -> list[Candidate]:
@@ -282,7 +282,7 @@ class TestSearch:
         near = await add(text="about pumps", dense=[0.9, 0.1, 0.0, 0.0])
         named = await add(text="the turbine", dense=[0.0, 1.0, 0.0, 0.0])
 
-        legs = Legs("turbine", [1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
+        legs = Legs([1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
         found = await index.search(Scope(tenant), legs, depth=1)
 
         assert [candidate.chunk_id for candidate in found.dense] == [str(near.id)]
@@ -317,7 +317,7 @@ class TestSearch:
         dense_only = await add(text="about pumps", dense=[0.8, 0.4, 0.0, 0.0])
         await add(text="nothing alike", dense=[0.0, 0.0, 1.0, 0.0])
 
-        legs = Legs("the turbine", [1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
+        legs = Legs([1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
         listed = await ranked(index, Scope(tenant), legs, depth=10)
 
         assert [candidate.chunk_id for candidate in listed[:2]] == [str(both.id), str(dense_only.id)]

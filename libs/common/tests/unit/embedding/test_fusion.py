@@ -36,22 +36,41 @@ def test_a_multilingual_embedder_counts_in_every_language() -> None:
     assert fusion_weights("黑豹队的防守", multilingual=True).dense == DENSE_WEIGHT
 
 
+@pytest.mark.parametrize(
+    ("language", "query", "weight"),
+    [
+        ("en", "Wie viele Punkte gab die Verteidigung der Panthers ab?", DENSE_WEIGHT),
+        ("de", "Panthers", DENSE_WEIGHT_RELATED),
+        ("hi", "Panthers", DENSE_WEIGHT_FOREIGN),
+        ("en", "黑豹队的防守", DENSE_WEIGHT_FOREIGN),
+    ],
+)
+def test_the_language_of_the_documents_decides_when_it_is_known(
+    language: str, query: str, weight: float
+) -> None:
+    assert fusion_weights(query, language=language).dense == weight
+
+
+def test_a_weight_that_was_chosen_is_taken() -> None:
+    assert fusion_weights("黑豹队的防守", language="zh", dense=0.9).dense == 0.9
+
+
 def test_a_point_of_both_legs_comes_before_the_best_of_one() -> None:
-    ranking = fuse(ENGLISH, [("d", 0.8), ("both", 0.7)], [("s", 9.0), ("both", 8.0)])
+    ranking = fuse(fusion_weights(ENGLISH), [("d", 0.8), ("both", 0.7)], [("s", 9.0), ("both", 8.0)])
     assert [point for point, _ in ranking] == ["both", "d", "s"]
     assert ranking[0][1] == pytest.approx(DENSE_WEIGHT * 7 / 8 + (1 - DENSE_WEIGHT) * 8 / 9)
 
 
 def test_in_a_foreign_script_keywords_decide_and_likeness_breaks_ties() -> None:
-    ranking = fuse("黑豹队", [(3, 0.9), (2, 0.8)], [(1, 5.0), (2, 5.0)])
+    ranking = fuse(fusion_weights("黑豹队"), [(3, 0.9), (2, 0.8)], [(1, 5.0), (2, 5.0)])
     assert [point for point, _ in ranking] == [2, 1, 3]
 
 
 def test_one_leg_alone_is_ranked_as_it_is() -> None:
-    assert [point for point, _ in fuse(ENGLISH, [], [(1, 2.0), (2, 1.0)])] == [1, 2]
-    assert [point for point, _ in fuse(ENGLISH, [(1, 0.2), (2, 0.1)], [])] == [1, 2]
-    assert fuse(ENGLISH, [], []) == []
+    assert [point for point, _ in fuse(fusion_weights(ENGLISH), [], [(1, 2.0), (2, 1.0)])] == [1, 2]
+    assert [point for point, _ in fuse(fusion_weights(ENGLISH), [(1, 0.2), (2, 0.1)], [])] == [1, 2]
+    assert fuse(fusion_weights(ENGLISH), [], []) == []
 
 
 def test_scores_below_zero_count_as_nothing() -> None:
-    assert fuse(ENGLISH, [(1, -0.1), (2, -0.2)], []) == [(1, 0.0), (2, 0.0)]
+    assert fuse(fusion_weights(ENGLISH), [(1, -0.1), (2, -0.2)], []) == [(1, 0.0), (2, 0.0)]

@@ -94,7 +94,8 @@ class Collections:
             found = await collections.all_settings(
                 connection, request.tenant_id, after=request.after, limit=SETTINGS_AT_ONCE
             )
-        return AllSettings(found, next(reversed(found)) if len(found) == SETTINGS_AT_ONCE else None)
+            others = await collections.any_with_defaults(connection, request.tenant_id)
+        return AllSettings(found, next(reversed(found)) if len(found) == SETTINGS_AT_ONCE else None, others)
 
     async def get(self, request: CollectionRef) -> Collection:
         """Return one collection."""

@@ -130,6 +130,23 @@ async def all_settings(
     return {row["name"]: _settings(row) for row in rows}
 
 
+async def any_with_defaults(connection: Connection, tenant_id: UUID) -> bool:
+    """Whether the tenant has documents in collections with the default settings."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM collections c
+            WHERE c.tenant_id = $1 AND c.indexing = '{}' AND c.searching = '{}' AND EXISTS (
+                SELECT FROM documents d
+                WHERE d.tenant_id = c.tenant_id AND d.collection = c.name AND d.deleted_at IS NULL
+            )
+        )
+        """,
+        tenant_id,
+    )
+    return found
+
+
 async def delete(connection: Connection, tenant_id: UUID, name: str) -> bool:
     """Remove the collection's row, after every upload that is being accepted into it has ended."""
     done = await connection.fetchval(

@@ -144,7 +144,7 @@ async def test_what_is_said_between_two_attempts_is_in_the_index_of_both(parts: 
     parts.embedder.fails_after = None
     await parts.run(heir := await parts.take_over())
 
-    near = Legs("anything", dense=[1.0] + [0.0] * (parts.embedder.dimensions - 1))
+    near = Legs(dense=[1.0] + [0.0] * (parts.embedder.dimensions - 1))
     seen = [
         len((await parts.index.search(Scope(tenant_id, principals=who), near, depth=500)).candidates)
         for who in (frozenset(), frozenset({"ada"}))
