@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quarry_common.cache.cache import Cache
 from quarry_common.cache.generations import Generations
+from quarry_common.cache.keys import UNCHANGING, Generation
 from quarry_common.cache.typed import TypedCache
 from quarry_common.contracts.caches import CacheStats
 from quarry_common.contracts.search import Answer, CacheUse, Query, RerankOutcome
@@ -91,10 +92,15 @@ class CachedAnswers:
 
 
 class CachedQueries:
-    """An embedder that computes the vector of a tenant's query once, as long as it is kept."""
+    """An embedder that computes the vector of a tenant's query once, as long as it is kept.
 
-    def __init__(self, embedder: AsyncEmbedder, cache: Cache) -> None:
+    `shared` says whether processes share vectors through Redis. Two requests to Redis cost more than the
+    local embedder's run; a remote one is paid for.
+    """
+
+    def __init__(self, embedder: AsyncEmbedder, cache: Cache, *, shared: bool) -> None:
         self._embedder = embedder
+        self._generation = UNCHANGING if shared else Generation(UNCHANGING.local, None)
         self._cache = cache.named(EMBEDDINGS)
         self.id = embedder.id
         self.dimensions = embedder.dimensions
@@ -115,7 +121,8 @@ class CachedQueries:
             return bytes(vectors[0].astype(_STORED).tobytes())
 
         key = hashlib.blake2b(self._salt + text.encode(), digest_size=16).hexdigest()
-        return np.frombuffer(await self._cache.get_or_compute(UUID(owner), key, compute), _STORED)
+        found = await self._cache.get_or_compute(UUID(owner), key, compute, generation=self._generation)
+        return np.frombuffer(found, _STORED)
 
     async def close(self) -> None:
         """Close the embedder."""

@@ -37,13 +37,14 @@ async def build(settings: SearchSettings) -> AsyncIterator[Service]:
         open_generations(settings, bus, cache) as generations,
     ):
         index = VectorIndex(qdrant, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
-        queries = CachedQueries(embedder, cache)
+        remote = settings.embedder == "openai"
+        queries = CachedQueries(embedder, cache, shared=remote)
         searcher = Searcher(
             index,
             queries,
             reranker,
             rerank_by_default=settings.reranker_default,
-            multilingual=settings.embedder == "openai" and settings.embedder_multilingual,
+            multilingual=remote and settings.embedder_multilingual,
         )
         shapes = (
             embedder.id,

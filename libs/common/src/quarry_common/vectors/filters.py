@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -25,6 +26,8 @@ from quarry_common.vectors.points import metadata_key
 
 Condition = models.Condition
 
+REMEMBERED: Final = 4096
+"""Filters of searches that say nothing besides who asks."""
 _EXACT_FLOATS: Final = 2**53
 _INT64: Final = range(-(2**63), 2**63)
 _NEVER: Final = models.HasIdCondition(has_id=[])
@@ -67,6 +70,30 @@ def corpus(scope: Scope) -> models.Filter:
 def encoded(chosen: models.Filter) -> msgspec.Raw:
     """Return a filter as Qdrant's JSON."""
     return msgspec.Raw(chosen.model_dump_json(exclude_none=True).encode())
+
+
+def encoded_visible(scope: Scope) -> msgspec.Raw:
+    """Return the filter `visible` as Qdrant's JSON."""
+    return (
+        _plain_visible(scope.tenant_id, scope.principals)
+        if scope.filters is None
+        else encoded(visible(scope))
+    )
+
+
+def encoded_corpus(scope: Scope) -> msgspec.Raw:
+    """Return the filter `corpus` as Qdrant's JSON."""
+    return _plain_corpus(scope.tenant_id) if scope.filters is None else encoded(corpus(scope))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _plain_visible(tenant_id: UUID, principals: frozenset[str]) -> msgspec.Raw:
+    return encoded(visible(Scope(tenant_id, principals)))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _plain_corpus(tenant_id: UUID) -> msgspec.Raw:
+    return encoded(corpus(Scope(tenant_id)))
 
 
 def tenant(tenant_id: UUID) -> list[Condition]:

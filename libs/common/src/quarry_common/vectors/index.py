@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import TypeAlias
 from uuid import UUID
 
@@ -31,6 +32,8 @@ POINTS_PER_REQUEST = 128
 
 
 PLACES_PER_REQUEST = 1000
+
+_CHUNK_ID, _SCORE = attrgetter("chunk_id"), attrgetter("score")
 
 VersionKey: TypeAlias = tuple[UUID, int]
 """A version of a document."""
@@ -254,7 +257,8 @@ def _candidate(found: Scored) -> Candidate:
 
 
 def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda found: (-found.score, found.chunk_id))
+    """Return the best first, equal ones in the order of their ids: sorting is stable, also in reverse."""
+    return sorted(sorted(candidates, key=_CHUNK_ID), key=_SCORE, reverse=True)
 
 
 def _fused(
@@ -263,4 +267,7 @@ def _fused(
     known = {candidate.chunk_id: candidate for candidate in (*dense, *sparse)}
     legs = ([(candidate.chunk_id, candidate.score) for candidate in leg] for leg in (dense, sparse))
     fused = fuse(weights, *legs)
-    return _ranked(msgspec.structs.replace(known[chunk_id], score=score) for chunk_id, score in fused)
+    return _ranked(
+        Candidate(chunk_id, score, known[chunk_id].document_id, known[chunk_id].version)
+        for chunk_id, score in fused
+    )

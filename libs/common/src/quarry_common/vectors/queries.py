@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from quarry_common.embedding.bm25 import SparseVector
-from quarry_common.vectors.filters import Scope, corpus, encoded, visible
+from quarry_common.vectors.filters import Scope, encoded_corpus, encoded_visible
 from quarry_common.vectors.fusion import FusionWeights
 from quarry_common.vectors.points import DENSE, SPARSE, DenseVector
 from quarry_common.vectors.reads import IdfCorpus, Leg, Params, SparseValues
@@ -48,7 +48,7 @@ def dense_leg(scope: Scope, vector: DenseVector, depth: int, *, documents: bool,
     return Leg(
         query=vector.tolist() if isinstance(vector, np.ndarray) else list(vector),
         using=DENSE,
-        filter=encoded(visible(scope)),
+        filter=encoded_visible(scope),
         params=Params(hnsw_ef=max(hnsw_ef, depth)),
         limit=depth,
         with_payload=DOCUMENT_FIELDS if documents else False,
@@ -60,8 +60,8 @@ def sparse_leg(scope: Scope, vector: SparseVector, depth: int, *, documents: boo
     return Leg(
         query=SparseValues(vector.indices, vector.values),
         using=SPARSE,
-        filter=encoded(visible(scope)),
-        params=Params(idf=IdfCorpus(encoded(corpus(scope)))),
+        filter=encoded_visible(scope),
+        params=Params(idf=IdfCorpus(encoded_corpus(scope))),
         limit=depth,
         with_payload=DOCUMENT_FIELDS if documents else False,
     )

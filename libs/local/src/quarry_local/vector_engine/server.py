@@ -7,8 +7,7 @@ import socket
 from pathlib import Path
 
 import msgspec
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
+from aiohttp import web
 
 from quarry_local.vector_engine.application import Application
 from quarry_local.vector_engine.errors import StartError
@@ -18,7 +17,8 @@ from quarry_local.vector_engine.store import Store, owned
 DRAIN_SECONDS = 8.0
 STOP_SECONDS = 3.0
 FLUSH_INTERVAL_SECONDS = 5.0
-MAX_REQUESTS_AT_ONCE = 512
+IDLE_SECONDS = 75.0
+"""After which a connection on which nothing is asked is closed."""
 
 log = logging.getLogger(__name__)
 
@@ -53,35 +53,25 @@ async def serve(root: Path, listen: Listen, settings: OptimiserSettings) -> None
 
 async def _run(store: Store, listen: Listen, stop: asyncio.Event) -> None:
     application = Application(store, listen.max_body_bytes)
-    server = Server(
-        application,
-        address=listen.host,
-        port=listen.port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=1024,
-        backpressure=MAX_REQUESTS_AT_ONCE,
-        log_enabled=False,
-    )
-    serving = asyncio.create_task(server.serve())
+    # One thread: an HTTP server in threads of its own would hand each request over twice.
+    runner = web.ServerRunner(web.Server(application, access_log=None, keepalive_timeout=IDLE_SECONDS))
+    await runner.setup()
+    await web.TCPSite(runner, listen.host, listen.port, backlog=1024, shutdown_timeout=STOP_SECONDS).start()
     flushing = asyncio.create_task(_flush_regularly(store))
     optimising = asyncio.create_task(store.optimiser.watch())
     stopping = asyncio.create_task(stop.wait())
     log.info("serving %d collections on %s:%d", len(store.collections), listen.host, listen.port)
-    await asyncio.wait({serving, flushing, optimising, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({flushing, optimising, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     flushing.cancel()
     optimising.cancel()
     await store.optimiser.stop()
     if not await application.drain(DRAIN_SECONDS):
         log.warning("some requests were not answered within %.0f s", DRAIN_SECONDS)
-    failed = [task for task in (serving, flushing, optimising) if task.done() and not task.cancelled()]
-    server.stop()
-    await asyncio.wait({serving}, timeout=STOP_SECONDS)
+    failed = [task for task in (flushing, optimising) if task.done() and not task.cancelled()]
+    await runner.cleanup()
     for task in failed:
         task.result()
-        raise StartError("the HTTP server ended by itself; see the log")
 
 
 async def _flush_regularly(store: Store) -> None:
@@ -93,7 +83,7 @@ async def _flush_regularly(store: Store) -> None:
 
 
 def _check_port(listen: Listen) -> None:
-    """Raise `StartError` if something listens already: the HTTP server would share the port with it."""
+    """Raise `StartError` if something listens already; before collections are opened, which takes longer."""
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
