@@ -25,6 +25,8 @@ class Route:
     method: str
     template: str
     scope: str | None
+    also: str | None
+    """Another scope that suffices."""
     parameters: tuple[Json, ...]
     body: Json | None
     """The schema of its JSON body, and an example of one."""
@@ -65,6 +67,7 @@ def _routes() -> Iterator[Route]:
                 method.upper(),
                 template,
                 told.get("x-scope"),
+                told.get("x-also-scope"),
                 tuple(told["parameters"]),
                 resolved(asked["schema"]) if asked else None,
                 asked.get("example", {}),

@@ -32,6 +32,7 @@ UNSAYABLE = (
     "query",
     "queries",
     "facets",
+    "tenant",
 )
 """Fields with rules that no schema tells: of other fields, of other requests, of the time, of who asks."""
 NO_INTEGER = "must be an integer, not a number"

@@ -320,7 +320,7 @@ async def test_no_tenants_key_may_have_the_operators_scope(attacker: Attacker) -
 
 async def test_an_operator_who_names_no_tenant_is_asked_for_one(attacker: Attacker) -> None:
     for route in GUARDED:
-        if route.scope == "platform":
+        if "platform" in {route.scope, route.also}:
             continue
 
         answer = await ask(attacker, route, attacker.operator_key)

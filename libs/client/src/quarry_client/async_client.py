@@ -60,6 +60,8 @@ class AsyncClient:
     list_tenants = AsyncOperation(calls.list_tenants)
     inspect_index = AsyncOperation(calls.inspect_index)
     repair_index = AsyncOperation(calls.repair_index)
+    cache_stats = AsyncOperation(calls.cache_stats)
+    purge_cache = AsyncOperation(calls.purge_cache)
     health = AsyncOperation(calls.health)
     version = AsyncOperation(calls.version)
 

@@ -68,6 +68,8 @@ class Client:
     list_tenants = Operation(calls.list_tenants)
     inspect_index = Operation(calls.inspect_index)
     repair_index = Operation(calls.repair_index)
+    cache_stats = Operation(calls.cache_stats)
+    purge_cache = Operation(calls.purge_cache)
     health = Operation(calls.health)
     version = Operation(calls.version)
 

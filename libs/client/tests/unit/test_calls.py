@@ -25,6 +25,9 @@ CHANGED = {"jobs": 3, "more": True}
 REPORT = dict.fromkeys(
     ("documents", "chunks", "points", "missing", "surplus", "hidden", "damaged_documents"), 1
 )
+COUNTS = {"name": "*", "hits": 1, "misses": 0, "memory": {"hits": 1, "misses": 0}}
+CACHES = {"answered": 0, "instances": [], "caches": [], "total": COUNTS}
+PURGED = {"answered": 1, "memory_entries": 2, "redis_entries": 3, "complete": True}
 OWN = "/api/documents/by-external-id/a/b"
 
 
@@ -123,6 +126,9 @@ OWN = "/api/documents/by-external-id/a/b"
             CHANGED,
         ),
         (lambda c: c.inspect_index().missing, "GET /api/admin/index", {}, None, REPORT),
+        (lambda c: c.cache_stats().total.name, "GET /api/admin/cache", {}, None, CACHES),
+        (lambda c: c.purge_cache().complete, "DELETE /api/admin/cache", {}, None, PURGED),
+        (lambda c: c.purge_cache("acme").tenant, "DELETE /api/admin/cache", {"tenant": "acme"}, None, PURGED),
         (lambda c: c.repair_index().repaired, "POST /api/admin/index/repair", {}, None, REPORT),
     ],
 )  # fmt: skip

@@ -41,10 +41,10 @@ class Authenticator:
             return await rpc.call(RESOLVE_SLUG, ResolveSlug(slug), timeout_seconds=timeout_seconds)
 
         self._principals: Resolver[bytes, Principal] = Resolver(
-            by_digest, ttl_seconds=ttl_seconds, max_entries=MAX_PRINCIPALS
+            "principals", by_digest, ttl_seconds=ttl_seconds, max_entries=MAX_PRINCIPALS
         )
         self._tenants: Resolver[str, Tenant] = Resolver(
-            by_slug, ttl_seconds=ttl_seconds, max_entries=MAX_TENANTS
+            "tenants", by_slug, ttl_seconds=ttl_seconds, max_entries=MAX_TENANTS
         )
 
     async def authenticate(self, key: str, tenant_slug: str | None) -> Caller:
@@ -57,9 +57,13 @@ class Authenticator:
         require_unexpired(principal)
         if tenant_slug is None or not needs_tenant_lookup(principal, tenant_slug):
             return caller_of(principal, acting_for=None)
-        if len(tenant_slug) > MAX_SLUG_LENGTH:
+        return caller_of(principal, acting_for=await self.tenant(tenant_slug))
+
+    async def tenant(self, slug: str) -> Tenant:
+        """Return the tenant of a slug. Raises `NotFoundError`, and as `authenticate` does."""
+        if len(slug) > MAX_SLUG_LENGTH:
             raise NotFoundError("There is no tenant of that slug.")
-        return caller_of(principal, acting_for=await self._tenants.resolve(tenant_slug))
+        return await self._tenants.resolve(slug)
 
     async def _principal(self, digest: bytes) -> Principal:
         try:
@@ -74,6 +78,16 @@ class Authenticator:
     def forget(self, key_id: UUID) -> None:
         """Forget what is known of the key `key_id`; it is asked for anew."""
         self._principals.forget(lambda principal: principal.key_id == key_id)
+
+    def forget_tenant(self, tenant_id: UUID | None) -> int:
+        """Forget what is known of a tenant and its keys, or of all; return how many entries that were."""
+        keys_of = self._principals.forget(lambda who: tenant_id is None or who.tenant_id == tenant_id)
+        return keys_of + self._tenants.forget(lambda one: tenant_id is None or one.id == tenant_id)
+
+    @property
+    def caches(self) -> list[Resolver[bytes, Principal] | Resolver[str, Tenant]]:
+        """What is kept in memory, each of which tells how well it does."""
+        return [self._principals, self._tenants]
 
     async def listen(self, connection: Client) -> None:
         """Forget each key whose revocation is announced on the bus from now on."""

@@ -39,6 +39,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of the API."""
 
     access: Access
+    also: Scope | None = None
+    """Another scope that suffices."""
     tag: str
     summary: str
     description: str = ""
@@ -84,7 +86,8 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         if len(headers.getall(name, ())) > 1:
             raise MalformedError(f"The header {name} is given more than once.", advice="Send it once.")
     caller = await gateway.authenticator.authenticate(key_of(headers), headers.get(TENANT_HEADER))
-    require_scope(caller, operation.access)
+    if operation.also is None or operation.also not in caller.scopes:
+        require_scope(caller, operation.access)
     connection.scope["auth"] = caller
 
 

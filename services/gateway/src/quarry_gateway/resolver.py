@@ -1,11 +1,13 @@
 """Answers of another service, believed for a few seconds and asked for once at a time."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from quarry_common.cache.flights import Flights
+from quarry_common.cache.lru import Lru
+from quarry_common.cache.stats import Tally
+from quarry_common.contracts.caches import CacheStats
 from quarry_common.errors import ErrorData, RemoteError
-from quarry_gateway.ttl_map import TtlMap
 
 IdT = TypeVar("IdT", bound=Hashable)
 FoundT = TypeVar("FoundT")
@@ -14,51 +16,61 @@ REFUSED_SECONDS = 2.0
 
 
 class Resolver(Generic[IdT, FoundT]):
-    """Looks things up by id with `ask`.
+    """Looks things up by id with `ask`; a cache called `name`, in this process's memory alone.
 
     Refusals (4xx) are remembered apart, so that invented ids cannot push real ones out; other errors are not
-    remembered. Callers that ask for one id at the same time share one question.
+    remembered. Callers that ask for one id at the same time share one question. What is answered is believed
+    for `ttl_seconds` from when it was asked for, since it may have changed right then.
     """
 
     def __init__(
-        self, ask: Callable[[IdT], Awaitable[FoundT]], *, ttl_seconds: float, max_entries: int
+        self, name: str, ask: Callable[[IdT], Awaitable[FoundT]], *, ttl_seconds: float, max_entries: int
     ) -> None:
         self._ask = ask
-        self._found: TtlMap[IdT, FoundT] = TtlMap(ttl_seconds, max_entries)
-        self._refused: TtlMap[IdT, ErrorData] = TtlMap(min(REFUSED_SECONDS, ttl_seconds), max_entries)
-        self._asking: dict[IdT, asyncio.Task[FoundT]] = {}
+        self._ttl_seconds = ttl_seconds
+        self._found: Lru[IdT, FoundT] = Lru(max_entries)
+        self._refused: Lru[IdT, ErrorData] = Lru(max_entries)
+        self._flights: Flights[FoundT] = Flights()
+        self._tally = Tally(name)
 
     async def resolve(self, identity: IdT) -> FoundT:
         """Return what `identity` stands for. Raises what `ask` raises."""
         found = self._found.get(identity)
         if found is not None:
+            self._tally.hit("memory")
             return found
         refusal = self._refused.get(identity)
         if refusal is not None:
+            self._tally.hit("memory")
             raise RemoteError(refusal)
-        task = self._asking.get(identity)
-        if task is None:
-            task = self._asking[identity] = asyncio.create_task(self._look_up(identity))
-            task.add_done_callback(lambda done: self._answered(identity, done))
-        # One caller's disconnect must not take the answer from the others.
-        return await asyncio.shield(task)
+        if self._flights.has(identity):
+            self._tally.hit("flight")
+        else:
+            self._tally.miss()
+        return await self._flights.join(identity, lambda: self._look_up(identity))
 
-    def forget(self, matches: Callable[[FoundT], bool]) -> None:
-        """Forget everything found that `matches`."""
-        self._found.drop(matches)
+    def forget(self, matches: Callable[[FoundT], bool]) -> int:
+        """Forget what was found and `matches`; return how many. What is being asked for is not kept."""
+        # Whoever waits for an answer gets it; the next asks anew.
+        self._flights = Flights()
+        return self._found.drop(matches)
+
+    def stats(self) -> CacheStats:
+        """Return how well this process does without asking. Objects are counted, not weighed."""
+        entries = len(self._found) + len(self._refused)
+        evictions = self._found.evictions + self._refused.evictions
+        memory = self._tally.memory(entries=entries, size_bytes=None, evictions=evictions)
+        return self._tally.stats(memory, None, enabled=True, breaker="off")
 
     async def _look_up(self, identity: IdT) -> FoundT:
-        asked_at = self._found.now()
+        flights, asked_at = self._flights, self._found.now()
         try:
             found = await self._ask(identity)
         except RemoteError as error:
             if 400 <= error.data.status < 500:
-                self._refused.put(identity, error.data, asked_at)
+                until = asked_at + min(REFUSED_SECONDS, self._ttl_seconds)
+                self._refused.set(identity, error.data, until)
             raise
-        self._found.put(identity, found, asked_at)
+        if flights is self._flights:
+            self._found.set(identity, found, asked_at + self._ttl_seconds)
         return found
-
-    def _answered(self, identity: IdT, task: asyncio.Task[FoundT]) -> None:
-        self._asking.pop(identity, None)
-        if not task.cancelled():
-            task.exception()  # every caller may have gone; then nobody else looks at it

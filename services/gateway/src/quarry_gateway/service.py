@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from quarry_common.blobs import open_store
+from quarry_common.cache.control import CacheControl
+from quarry_common.contracts.caches import ForgetCached
 from quarry_common.health import Health
 from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.service import Service, ServiceDefinition
+from quarry_common.telemetry.tracing import instance_id
 from quarry_gateway.app import create_app
 from quarry_gateway.auth import Authenticator
 from quarry_gateway.checks import MESSAGE_BUS, open_checks
@@ -15,12 +18,14 @@ from quarry_gateway.gateway import Gateway
 from quarry_gateway.server import HttpServer
 from quarry_gateway.settings import GatewaySettings
 
+SERVICE = "gateway"
+
 
 @asynccontextmanager
 async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
     """Open what the gateway needs, yield it, and close all."""
     blobs = open_store(settings)
-    async with broker.connect(settings, "gateway") as connection:
+    async with broker.connect(settings, SERVICE) as connection:
         rpc = RpcClient(connection)
         authenticator = Authenticator(
             rpc, ttl_seconds=settings.key_cache_seconds, timeout_seconds=settings.rpc_timeout_seconds
@@ -33,7 +38,12 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
                 settings, rpc, blobs, authenticator, readiness=readiness, dependencies=Health(checks)
             )
             server = HttpServer(create_app(gateway), settings.http_host, settings.http_port)
-            yield Service(parts=[server], health=readiness)
+
+            async def forget(asked: ForgetCached) -> int:
+                return authenticator.forget_tenant(asked.tenant_id)
+
+            control = CacheControl(connection, SERVICE, instance_id(settings), authenticator.caches, forget)
+            yield Service(parts=[server, control], health=readiness)
 
 
-definition = ServiceDefinition(name="gateway", settings=GatewaySettings, build=build)
+definition = ServiceDefinition(name=SERVICE, settings=GatewaySettings, build=build)

@@ -22,9 +22,8 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[str, asyncio
     """Run a gateway; yield its address, and what stops it."""
     async with build(settings) as service:
         stopping = asyncio.Event()
-        (server,) = service.parts
-        assert isinstance(server, HttpServer)
-        running = asyncio.create_task(server.run(stopping))
+        (server,) = (part for part in service.parts if isinstance(part, HttpServer))
+        running = asyncio.gather(*(part.run(stopping) for part in service.parts))
 
         async def tell() -> None:
             await stopping.wait()

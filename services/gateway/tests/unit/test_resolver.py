@@ -1,48 +1,11 @@
+"""What another service said of an id: asked once, believed for a time, counted."""
+
 import asyncio
 
 import pytest
 
 from quarry_common.errors import ErrorData, RemoteError, UnavailableError
 from quarry_gateway.resolver import Resolver
-from quarry_gateway.ttl_map import TtlMap
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-def test_a_value_is_forgotten_when_its_time_since_the_question_is_over() -> None:
-    clock = Clock()
-    values: TtlMap[str, int] = TtlMap(5, 10, clock)
-    clock.time = 3
-    values.put("a", 1, asked_at=0)
-
-    clock.time = 4.9
-    assert values.get("a") == 1
-    clock.time = 5
-    assert values.get("a") is None
-    assert len(values) == 0
-
-
-def test_the_oldest_values_make_room() -> None:
-    values: TtlMap[int, int] = TtlMap(5, 3, Clock())
-    for number in range(5):
-        values.put(number, number, asked_at=0)
-
-    assert [values.get(number) for number in range(5)] == [None, None, 2, 3, 4]
-
-
-def test_matching_values_are_dropped() -> None:
-    values: TtlMap[int, int] = TtlMap(5, 10, Clock())
-    for number in range(4):
-        values.put(number, number, asked_at=0)
-
-    assert values.drop(lambda value: value % 2 == 0) == 2
-    assert [values.get(number) for number in range(4)] == [None, 1, None, 3]
 
 
 async def test_one_question_is_asked_for_many_and_survives_one_that_goes_away() -> None:
@@ -53,7 +16,7 @@ async def test_one_question_is_asked_for_many_and_survives_one_that_goes_away() 
         await may_answer.wait()
         return number * 2
 
-    resolver = Resolver(ask, ttl_seconds=5, max_entries=10)
+    resolver = Resolver("probe", ask, ttl_seconds=5, max_entries=10)
     first, second = (asyncio.create_task(resolver.resolve(4)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -73,7 +36,7 @@ async def test_a_refusal_is_remembered_and_a_failure_is_not(status: int, questio
         asked += 1
         raise RemoteError(ErrorData("x", status, "x", "x"))
 
-    resolver = Resolver(ask, ttl_seconds=5, max_entries=10)
+    resolver = Resolver("probe", ask, ttl_seconds=5, max_entries=10)
     for _ in range(2):
         with pytest.raises(RemoteError):
             await resolver.resolve(1)
@@ -90,8 +53,77 @@ async def test_unreachable_is_not_remembered() -> None:
             raise error
         return 7
 
-    resolver = Resolver(ask, ttl_seconds=5, max_entries=10)
+    resolver = Resolver("probe", ask, ttl_seconds=5, max_entries=10)
     with pytest.raises(UnavailableError):
         await resolver.resolve(1)
 
     assert await resolver.resolve(1) == 7
+
+
+async def test_an_answer_is_believed_from_when_it_was_asked_for() -> None:
+    asked = 0
+
+    async def ask(_number: int) -> int:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)
+        return asked
+
+    resolver = Resolver("probe", ask, ttl_seconds=0.05, max_entries=10)
+
+    assert [await resolver.resolve(1), await resolver.resolve(1)] == [1, 2]
+
+
+async def test_invented_ids_do_not_push_real_ones_out() -> None:
+    asked: list[int] = []
+
+    async def ask(number: int) -> int:
+        asked.append(number)
+        if number:
+            raise RemoteError(ErrorData("x", 401, "x", "x"))
+        return 7
+
+    resolver = Resolver("probe", ask, ttl_seconds=5, max_entries=10)
+    await resolver.resolve(0)
+    for number in range(1, 100):
+        with pytest.raises(RemoteError):
+            await resolver.resolve(number)
+
+    assert await resolver.resolve(0) == 7
+    assert asked.count(0) == 1
+    assert resolver.stats().memory.entries == 11
+
+
+async def test_what_is_asked_for_while_something_is_forgotten_is_not_kept() -> None:
+    answers, may_answer = ["valid", "revoked"], asyncio.Event()
+
+    async def ask(_number: int) -> str:
+        answer = answers.pop(0)
+        await may_answer.wait()
+        return answer
+
+    resolver = Resolver("probe", ask, ttl_seconds=5, max_entries=10)
+    waiting = asyncio.create_task(resolver.resolve(1))
+    while len(answers) == 2:
+        await asyncio.sleep(0)
+    resolver.forget(lambda _: True)
+    may_answer.set()
+
+    assert await waiting == "valid"
+    assert await resolver.resolve(1) == "revoked"
+
+
+async def test_look_ups_are_counted() -> None:
+    async def ask(number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    resolver = Resolver("probe", ask, ttl_seconds=5, max_entries=1)
+    await asyncio.gather(*(resolver.resolve(1) for _ in range(3)))
+    await resolver.resolve(1)
+    await resolver.resolve(2)
+
+    stats = resolver.stats()
+    assert (stats.name, stats.hits, stats.misses, stats.hit_rate) == ("probe", 3, 2, 0.6)
+    assert (stats.shared_computations, stats.memory.hits, stats.memory.evictions) == (2, 1, 1)
+    assert (stats.memory.entries, stats.memory.bytes, stats.redis) == (1, None, None)

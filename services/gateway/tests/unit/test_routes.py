@@ -57,6 +57,8 @@ EXPECTED = {
     "GET /api/admin/tenants/{slug:str}": "platform",
     "GET /api/admin/index": "platform",
     "POST /api/admin/index/repair": "platform",
+    "GET /api/admin/cache": "platform",
+    "DELETE /api/admin/cache": "keys:write",
     "GET /api/health": "public",
     "GET /api/version": "public",
     "GET /livez": "public",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,9 +11,12 @@ import pytest
 from nats.aio.client import Client
 
 from quarry_common.cache import hearing
+from quarry_common.contracts.caches import FORGET, PURGE_REDIS, REPORT, ForgetCached, PurgeRedis
 from quarry_common.contracts.events import DocumentIndexed, envelope, subject_of
+from quarry_common.contracts.rpc import Nothing
 from quarry_common.contracts.search import Answer, CacheUse, SearchMode
 from quarry_common.embedding import pool as embedder_pool
+from quarry_common.errors import RemoteError, UnavailableError
 from quarry_common.messaging.broker import connect
 from quarry_common.messaging.heartbeat import Heartbeat
 from quarry_common.service import serve
@@ -216,3 +219,83 @@ async def test_no_instance_answers_with_what_is_older_than_a_second(
     assert stale == []
     assert hits > 0
     assert (await search.ask("stone", mode=SearchMode.KEYWORD, limit=50)).total == 20
+
+
+async def answered(search: Search, limits: range) -> int:
+    """Return how many of so many questions are answered: each instance takes about as many of them."""
+    count = 0
+    for limit in limits:
+        with suppress(RemoteError):
+            await search.ask("stone", mode=SearchMode.SEMANTIC, limit=limit)
+            count += 1
+    return count
+
+
+async def test_after_a_purge_no_instance_answers_with_what_was_cached(
+    search: Search, outbox: Outbox, settings: SearchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "PROBATION_SECONDS", 0.3)
+    other = Search(search.rpc, search.index, search.embedder, uuid4())
+
+    async def no_embedding(*_: Any, **__: Any) -> Any:
+        raise UnavailableError("There is no embedder now.")
+
+    async with another_instance(settings):
+        for tenant in (search, other):
+            await tenant.store("a stone")
+            await all_cache(tenant)
+            await answered(tenant, range(1, 31))
+            # Nobody is told of it: who finds two has not answered from a cache.
+            await tenant.store("a new stone")
+        asked = ForgetCached(search.tenant_id, uuid4())
+
+        before = await search.rpc.gather(FORGET, asked, seconds=0.5)
+        removed = await search.rpc.call(PURGE_REDIS, PurgeRedis(search.tenant_id))
+        after = await search.rpc.gather(FORGET, asked, seconds=0.5)
+
+        monkeypatch.setattr(embedder_pool.EmbedderPool, "embed", no_embedding)
+        mine = [await search.ask("stone", mode=SearchMode.KEYWORD, limit=50) for _ in range(30)]
+        theirs = [await other.ask("stone", mode=SearchMode.KEYWORD, limit=50) for _ in range(30)]
+        mine_embedded = await answered(search, range(51, 81))
+        theirs_embedded = await answered(other, range(51, 81))
+
+    assert (len(before), len(after)) == (2, 2)
+    # One of the two has kept each of the answers.
+    assert sum(each.entries for each in before) > 30
+    assert removed.entries > 0
+    assert removed.complete
+    assert {answer.total for answer in mine} == {2}
+    assert {(answer.total, answer.cache) for answer in theirs} == {(1, HIT)}
+    assert (mine_embedded, theirs_embedded) == (0, 30)
+
+
+async def test_an_instance_tells_how_its_caches_do(search: Search, outbox: Outbox) -> None:
+    await search.store("a stone")
+    await asked(search, HIT)
+
+    (told,) = await search.rpc.gather(REPORT, Nothing(), seconds=0.5)
+
+    answers, embeddings = told.caches
+    assert (told.service, answers.name, embeddings.name) == ("search", "answers", "embeddings")
+    assert answers.hits > 0
+    assert answers.memory.entries
+    assert answers.memory.bytes
+    assert answers.breaker == "closed"
+    assert told.redis is not None
+    assert told.redis.entries > 0
+
+
+async def test_look_ups_are_counted_apart_while_caching_pauses(search: Search, outbox: Outbox) -> None:
+    await search.store("a stone")
+    await asked(search, HIT)
+    try:
+        outbox.lag_ms = None
+        await asked(search, OFF)
+        (before,) = await search.rpc.gather(REPORT, Nothing(), seconds=0.5)
+        await search.ask("stone")
+        (after,) = await search.rpc.gather(REPORT, Nothing(), seconds=0.5)
+    finally:
+        outbox.lag_ms = 0.0
+
+    assert after.caches[0].paused == before.caches[0].paused + 1
+    assert after.caches[0].misses == before.caches[0].misses

@@ -1,5 +1,6 @@
 """Every operation of the API as data: what is sent, and what type the answer has. No I/O happens here."""
 
+from quarry_client.calls.caches import cache_stats, purge_cache
 from quarry_client.calls.call import (
     Call,
     FileUpload,
@@ -58,6 +59,7 @@ from quarry_client.calls.uploads import (
 __all__ = [
     "Call",
     "FileUpload",
+    "cache_stats",
     "cancel_job",
     "cancel_jobs",
     "create_collection",
@@ -86,6 +88,7 @@ __all__ = [
     "list_tenants",
     "media_type_of",
     "patch_document",
+    "purge_cache",
     "put_document",
     "put_documents",
     "put_file",

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from quarry_client.cli.cache import cache
 from quarry_client.cli.collections import collections
 from quarry_client.cli.dead_letters import dead_letters
 from quarry_client.cli.documents import documents
@@ -81,6 +82,7 @@ def main() -> None:
 
 
 for _command in (
-    ingest, search, documents, jobs, dead_letters, reindex, collections, keys, tenants, drift, eval_command,
+    ingest, search, documents, jobs, dead_letters, reindex, collections, keys, tenants, drift, cache,
+    eval_command,
 ):  # fmt: skip
     main.add_command(_command)

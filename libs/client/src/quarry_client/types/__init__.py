@@ -4,6 +4,15 @@ Answers ignore fields that they do not know, and states are plain strings, so th
 working with a server that is newer than itself.
 """
 
+from quarry_client.types.caches import (
+    CacheCounts,
+    CacheForgotten,
+    CacheInstance,
+    CachePurge,
+    CacheReport,
+    CacheTier,
+    RedisUsage,
+)
 from quarry_client.types.documents import (
     DOCUMENT_STATUSES,
     PRIORITIES,
@@ -84,6 +93,12 @@ __all__ = [
     "ApiKey",
     "BatchItem",
     "BatchReport",
+    "CacheCounts",
+    "CacheForgotten",
+    "CacheInstance",
+    "CachePurge",
+    "CacheReport",
+    "CacheTier",
     "Chunk",
     "ChunkPage",
     "Collection",
@@ -118,6 +133,7 @@ __all__ = [
     "Place",
     "PriorityName",
     "Problem",
+    "RedisUsage",
     "Reindexing",
     "Result",
     "SearchBatch",

@@ -19,13 +19,15 @@ from quarry_common.cache.keys import (
     EntryKey,
     Generation,
     entry_key,
+    everything,
     memory_pattern,
     redis_pattern,
 )
 from quarry_common.cache.memory import MemoryTier
 from quarry_common.cache.settings import CacheSettings
 from quarry_common.cache.shared import AwayError, RedisTier
-from quarry_common.cache.stats import CacheStats, Tally, TierStats
+from quarry_common.cache.stats import Tally
+from quarry_common.contracts.caches import CacheStats, RedisUsage
 
 LOCK_SECONDS = 5.0
 """After it another process computes what the holder of the lock did not finish."""
@@ -71,9 +73,12 @@ class Cache:
     ) -> bytes | None:
         """Return the value, or None."""
         where = self._where(tenant, key, generation)
-        value = None if where is None else await self._look_up(where)
+        if where is None:
+            self.paused()
+            return None
+        value = await self._look_up(where)
         if value is None:
-            self._missed()
+            self._tally.miss()
         return value
 
     async def set(
@@ -113,9 +118,21 @@ class Cache:
         """
         return await self._invalidate(tenant, self._name, pattern)
 
-    async def purge(self, tenant: UUID) -> Invalidated:
-        """Forget everything of the tenant, whatever the cache's name."""
+    async def purge(self, tenant: UUID | None) -> Invalidated:
+        """Forget everything of the tenant, or of all of them, whatever the cache's name."""
         return await self._invalidate(tenant, None, "*")
+
+    def purge_memory(self, tenant: UUID | None) -> int:
+        """Forget what this process's memory keeps of the tenant, or of all; return how many entries.
+
+        What is being computed or read meanwhile is not kept.
+        """
+        return self._purge_memory(tenant, None, "*")
+
+    async def settled(self) -> None:
+        """Return when what was on its way to Redis has arrived there, or failed to."""
+        if self._redis is not None:
+            await self._redis.settled()
 
     async def get_or_compute(
         self,
@@ -134,7 +151,7 @@ class Cache:
         """
         where = self._where(tenant, key, generation)
         if where is None:
-            self._missed()
+            self.paused()
             return await compute()
         value = self._memory.get(where)
         if value is not None:
@@ -145,39 +162,43 @@ class Cache:
             self._tally.hit("flight")
         return await self._flights.join(place, lambda: self._fetch(where, compute, ttl_seconds, wait_seconds))
 
-    async def stats(self) -> CacheStats:
+    def stats(self) -> CacheStats:
         """Return how well this cache does in this process."""
-        redis, hits = None, self._tally.hits
-        if self._redis is not None:
-            with suppress(AwayError):
-                usage = await self._redis.usage()
-                redis = TierStats(hits["redis"], usage.entries, usage.bytes, usage.evictions)
-        memory = self._memory
-        return CacheStats(
-            name=self._name,
+        usage = self._memory.usage(self._name)
+        return self._tally.stats(
+            self._tally.memory(entries=usage.entries, size_bytes=usage.size_bytes, evictions=usage.evictions),
+            None if self._redis is None else self._tally.redis(),
             enabled=self._settings.cache_enabled,
-            hits=sum(hits.values()),
-            misses=self._tally.misses,
-            hit_rate=self._tally.hit_rate,
-            shared_computations=hits["flight"],
-            memory=TierStats(hits["memory"], len(memory), memory.bytes, memory.evictions),
-            redis=redis,
             breaker="off" if self._redis is None else self._redis.breaker.state.name.lower(),
         )
+
+    async def redis_usage(self) -> RedisUsage | None:
+        """Return what the Redis server keeps, for whomever; None while it does not answer."""
+        if self._redis is None:
+            return None
+        try:
+            return await self._redis.usage()
+        except AwayError:
+            return None
+
+    def paused(self) -> None:
+        """Count a look-up that was left out because nothing may be cached now."""
+        # A cache that is switched off has nothing to wait for.
+        if self._settings.cache_enabled:
+            self._tally.pause()
 
     def forget(self, tenant: UUID, generation: str) -> None:
         """Forget what this process's memory keeps of one generation, whatever the cache's name."""
         self._memory.forget(tenant, generation)
 
+    def forget_all(self) -> None:
+        """Forget what this process's memory keeps."""
+        self._memory.clear()
+
     def _where(self, tenant: UUID, key: str, generation: Generation | None) -> EntryKey | None:
         if generation is None or not self._settings.cache_enabled:
             return None
         return entry_key(self._settings.cache_prefix, tenant, self._name, key, generation)
-
-    def _missed(self) -> None:
-        # A cache that is switched off has no hit rate to complain of.
-        if self._settings.cache_enabled:
-            self._tally.miss()
 
     async def _look_up(self, where: EntryKey) -> bytes | None:
         value = self._memory.get(where)
@@ -186,12 +207,16 @@ class Cache:
             return value
         if self._redis is None or not where.shared:
             return None
+        era = self._memory.era
         try:
             found = await self._redis.read(where)
         except AwayError:
             return None
-        if found.value is not None:
-            self._tally.hit("redis")
+        if found.value is None:
+            self._tally.redis_misses += 1
+            return None
+        self._tally.hit("redis")
+        if era == self._memory.era:
             self._memory.set(where, found.value, found.ttl_seconds)
         return found.value
 
@@ -202,20 +227,23 @@ class Cache:
         ttl_seconds: float | None,
         wait_seconds: float,
     ) -> bytes:
-        claim = secrets.token_hex(8)
+        claim, era = secrets.token_hex(8), self._memory.era
         value, claimed = await self._claim(where, claim, wait_seconds)
         if value is not None:
             self._tally.hit("redis")
             return value
-        self._missed()
+        self._tally.miss()
+        kept = False
         try:
             value = await compute()
-        except BaseException:
-            if claimed and self._redis is not None:
+            kept = era == self._memory.era
+        finally:
+            if claimed and not kept and self._redis is not None:
                 # The next who wants it need not wait for the lock to end by itself.
                 with suppress(AwayError):
                     await self._redis.release(where, claim)
-            raise
+        if not kept:
+            return value
         ttl_seconds = self._settings.cache_default_ttl_seconds if ttl_seconds is None else ttl_seconds
         self._memory.set(where, value, ttl_seconds)
         if self._redis is not None and where.shared:
@@ -228,25 +256,35 @@ class Cache:
         if self._redis is None or not where.shared:
             return None, False
         now = asyncio.get_running_loop().time
-        deadline, pause = now() + wait_seconds, FIRST_PAUSE_SECONDS
+        deadline, pause, asked, era = now() + wait_seconds, FIRST_PAUSE_SECONDS, False, self._memory.era
         while True:
             try:
                 found = await self._redis.read(where, claim, LOCK_SECONDS)
             except AwayError:
                 return None, False
             if found.value is not None:
-                self._memory.set(where, found.value, found.ttl_seconds)
+                if era == self._memory.era:
+                    self._memory.set(where, found.value, found.ttl_seconds)
                 return found.value, False
+            # Waiting for another process is one look-up still.
+            self._tally.redis_misses += not asked
+            asked = True
             if found.claimed or now() >= deadline:
                 return None, found.claimed
             await asyncio.sleep(min(pause, max(0.0, deadline - now())))
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def _invalidate(self, tenant: UUID, name: str | None, pattern: str) -> Invalidated:
-        removed = self._memory.invalidate(tenant, memory_pattern(name, pattern))
+    def _purge_memory(self, tenant: UUID | None, name: str | None, pattern: str) -> int:
+        if tenant is None:
+            return self._memory.clear()
+        return self._memory.invalidate(tenant, memory_pattern(name, pattern))
+
+    async def _invalidate(self, tenant: UUID | None, name: str | None, pattern: str) -> Invalidated:
+        removed = self._purge_memory(tenant, name, pattern)
         if self._redis is None:
             return Invalidated(removed, 0, complete=True)
-        glob = redis_pattern(self._settings.cache_prefix, tenant, name, pattern)
+        prefix = self._settings.cache_prefix
+        glob = everything(prefix) if tenant is None else redis_pattern(prefix, tenant, name, pattern)
         shared = cursor = 0
         try:
             async with asyncio.timeout(INVALIDATION_SECONDS):

@@ -53,19 +53,22 @@ class _EventId(msgspec.Struct, frozen=True):
 class Generations:
     """The generations of all tenants, as this process knows them. A part of a service: see `run`.
 
-    `forget` drops a tenant's generation from memory. Belongs to one event loop.
+    `forget` drops a tenant's generation from memory, `forget_all` all that is there. Belongs to one event
+    loop.
     """
 
     def __init__(
         self,
         connection: Client,
         forget: Callable[[UUID, str], None],
+        forget_all: Callable[[], None],
         agreement: Agreement | None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
         self._forget = forget
+        self._forget_all = forget_all
         self._clock = clock
         self._hearing = Hearing()
         self._sharing = Sharing(agreement, self._hearing, clock)
@@ -99,6 +102,14 @@ class Generations:
         if shared is None and self._sharing.active:
             self._woken.set()
         return Generation(content.local, shared)
+
+    def renew(self, tenant: UUID | None, cause: str) -> None:
+        """Begin a new generation, of all tenants if none is named, as after an event that has the id `cause`.
+
+        Whoever is told of the same cause agrees on the same generation.
+        """
+        for each in list(self._contents) if tenant is None else [tenant]:
+            self._change(each, cause)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Listen, and keep to what is agreed in Redis, until `stopping` is set."""
@@ -138,13 +149,17 @@ class Generations:
         except msgspec.MsgspecError:
             # Whatever it is, something has happened.
             event = str(uuid4())
+        content = self._change(tenant, event)
+        if message.subject.endswith(".deleted"):
+            content.settled_at = self._clock() + SETTLING_SECONDS
+
+    def _change(self, tenant: UUID, event: str) -> Content:
         content = self._content(tenant)
         self._forget(tenant, content.local)
         content.local = self._next()
-        if message.subject.endswith(".deleted"):
-            content.settled_at = self._clock() + SETTLING_SECONDS
         self._sharing.heard(tenant, content, event)
         self._woken.set()
+        return content
 
     async def _heard_beat(self, message: Msg) -> None:
         # Each subscription has a queue of its own; what came before this heartbeat must not be behind it.
@@ -172,8 +187,8 @@ class Generations:
     def _lapse(self) -> None:
         """Forget everything: an event could be missing."""
         LAPSES.inc()
-        for tenant, content in self._contents.items():
-            self._forget(tenant, content.local)
+        # Also what no event makes old: to be told to forget it is what may have been missed.
+        self._forget_all()
         self._contents.clear()
         self._sharing.void()
 
@@ -215,11 +230,12 @@ async def open_generations(
     nothing then, whatever the generation.
     """
     if not settings.cache_enabled:
-        yield Generations(connection, cache.forget, None)
+        yield Generations(connection, cache.forget, cache.forget_all, None)
         return
     redis = open_redis(settings, timeout_seconds=REDIS_SECONDS, connections=2)
     try:
-        yield Generations(connection, cache.forget, Agreement(redis, settings.cache_prefix))
+        agreement = Agreement(redis, settings.cache_prefix)
+        yield Generations(connection, cache.forget, cache.forget_all, agreement)
     finally:
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(REDIS_SECONDS):

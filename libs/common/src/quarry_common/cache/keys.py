@@ -60,14 +60,30 @@ def entry_key(prefix: str, tenant: UUID, name: str, key: str, generation: Genera
     )
 
 
-def digest(*parts: str | bytes) -> str:
-    """Return a short key made of `parts`, whatever they hold and however long they are."""
+def space_of(name: str) -> str:
+    """Return how the cache called `name` is named in keys."""
+    return _quoted(name)
+
+
+def parts(memory: str) -> tuple[str, str]:
+    """Return the cache's name, as keys hold it, and the generation in the `memory` part of a key."""
+    space, generation, _ = memory.split(":", 2)
+    return space, generation
+
+
+def digest(*pieces: str | bytes) -> str:
+    """Return a short key made of `pieces`, whatever they hold and however long they are."""
     made = blake2b(digest_size=20)
-    for part in parts:
+    for part in pieces:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         made.update(b"%c%d:" % (b"s" if isinstance(part, str) else b"b", len(data)))
         made.update(data)
     return made.hexdigest()
+
+
+def everything(prefix: str) -> str:
+    """Return the glob of all entries of all tenants."""
+    return f"{prefix}entry:*"
 
 
 def redis_pattern(prefix: str, tenant: UUID, name: str | None, pattern: str) -> str:

@@ -4,6 +4,9 @@ HITS = Counter(
     "cache_hits_total", "Look-ups answered by a tier; `flight` is a computation shared.", ("tier", "cache")
 )
 MISSES = Counter("cache_misses_total", "Look-ups that no tier could answer.", ("cache",))
+PAUSED = Counter(
+    "cache_paused_total", "Look-ups while nothing could be cached: neither hits nor misses.", ("cache",)
+)
 HIT_RATE = Gauge(
     "cache_hit_rate", "Share of the look-ups of five minutes that were hits; NaN without any.", ("cache",)
 )

@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from quarry_common.cache.breaker import Breaker, State
 from quarry_common.cache.keys import EntryKey
 from quarry_common.cache.metrics import BREAKER_STATE, REDIS_FAILURES
+from quarry_common.contracts.caches import RedisUsage
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +59,6 @@ class Found(msgspec.Struct, frozen=True):
     value: bytes | None
     ttl_seconds: float
     claimed: bool
-
-
-class RedisUsage(msgspec.Struct, frozen=True):
-    """What the server keeps, for whomever."""
-
-    entries: int
-    bytes: int
-    evictions: int
 
 
 class RedisTier:

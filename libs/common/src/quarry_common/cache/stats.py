@@ -5,40 +5,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
-from quarry_common.cache.metrics import HIT_RATE, HITS, MISSES
+from quarry_common.cache.metrics import HIT_RATE, HITS, MISSES, PAUSED
+from quarry_common.contracts.caches import CacheStats, TierStats
 
 WINDOW_SECONDS = 300.0
 SLOT_SECONDS = 10.0
 
 
-class TierStats(msgspec.Struct, frozen=True):
-    """One tier. Hits are of one cache in this process; the rest is of the tier as a whole.
-
-    The whole of Redis is the server, and whatever else is kept there.
-    """
-
-    hits: int
-    entries: int
-    bytes: int
-    evictions: int
-
-
-class CacheStats(msgspec.Struct, frozen=True):
-    """One cache of one process. `redis` is None while Redis does not answer."""
-
-    name: str
-    enabled: bool
-    hits: int
-    misses: int
-    hit_rate: float | None
-    """Share of the look-ups of the last five minutes that were hits; None without any."""
-    shared_computations: int
-    """Look-ups answered by what another had begun to compute; they are hits."""
-    memory: TierStats
-    redis: TierStats | None
-    breaker: str
+def share(hits: int, misses: int) -> float | None:
+    """Return the share of hits; None without look-ups."""
+    return hits / (hits + misses) if hits + misses else None
 
 
 class Tally:
@@ -50,8 +26,13 @@ class Tally:
         """Of ten seconds each: when it began, look-ups, hits."""
         self._hits = {tier: HITS.labels(tier, name) for tier in ("memory", "redis", "flight")}
         self._misses = MISSES.labels(name)
+        self._paused = PAUSED.labels(name)
+        self.name = name
         self.hits = dict.fromkeys(self._hits, 0)
         self.misses = 0
+        self.redis_misses = 0
+        """Look-ups that Redis was asked for in vain; what became of them then is counted besides."""
+        self.paused = 0
         HIT_RATE.labels(name).set_function(self._gauge)
 
     def hit(self, tier: str) -> None:
@@ -65,6 +46,39 @@ class Tally:
         self.misses += 1
         self._misses.inc()
         self._count(0)
+
+    def pause(self) -> None:
+        """A look-up came while nothing could be cached."""
+        self.paused += 1
+        self._paused.inc()
+
+    def stats(self, memory: TierStats, redis: TierStats | None, *, enabled: bool, breaker: str) -> CacheStats:
+        """Return the counts, with those of the tiers."""
+        hits = sum(self.hits.values())
+        return CacheStats(
+            name=self.name,
+            enabled=enabled,
+            hits=hits,
+            misses=self.misses,
+            hit_rate=share(hits, self.misses),
+            recent_hit_rate=self.hit_rate,
+            paused=self.paused,
+            shared_computations=self.hits["flight"],
+            memory=memory,
+            redis=redis,
+            breaker=breaker,
+        )
+
+    def memory(self, *, entries: int, size_bytes: int | None, evictions: int) -> TierStats:
+        """Return how the memory did, with what it holds."""
+        hits = self.hits["memory"]
+        misses = sum(self.hits.values()) + self.misses - hits
+        return TierStats(hits, misses, share(hits, misses), entries, size_bytes, evictions)
+
+    def redis(self) -> TierStats:
+        """Return how Redis did."""
+        hits = self.hits["redis"]
+        return TierStats(hits, self.redis_misses, share(hits, self.redis_misses), None, None, None)
 
     @property
     def hit_rate(self) -> float | None:

@@ -8,6 +8,7 @@ import msgspec
 
 from quarry_common.cache.cache import WAIT_SECONDS, Cache
 from quarry_common.cache.keys import UNCHANGING, Generation
+from quarry_common.contracts.caches import CacheStats
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -46,6 +47,14 @@ class TypedCache(Generic[T]):
         """Keep `value`, as `Cache.set` does."""
         data = self._encode(value)
         await self._cache.set(tenant, key, data, ttl_seconds=ttl_seconds, generation=generation)
+
+    def paused(self) -> None:
+        """Count a look-up that was left out, as `Cache.paused` does."""
+        self._cache.paused()
+
+    def stats(self) -> CacheStats:
+        """Return how well the cache does in this process."""
+        return self._cache.stats()
 
     async def delete(self, tenant: UUID, key: str, *, generation: Generation | None = UNCHANGING) -> None:
         """Forget one entry, as `Cache.delete` does."""

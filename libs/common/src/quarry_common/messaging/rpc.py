@@ -72,11 +72,46 @@ class RpcClient:
             message = await self._send(method, _encode(request), headers, timeout_seconds)
             if message.headers and ERROR_HEADER in message.headers:
                 raise RemoteError(_decode_error(message.data))
-            decoder = self._decoders.get(method.subject)
-            if decoder is None:
-                decoder = self._decoders[method.subject] = msgspec.json.Decoder(method.reply)
-            reply: ReplyT = decoder.decode(message.data)
-            return reply
+            return self._reply(method, message)
+
+    async def gather(
+        self, method: RpcMethod[RequestT, ReplyT], request: RequestT, *, seconds: float
+    ) -> list[ReplyT]:
+        """Return what each process that answers `method` replies within `seconds`; it always takes that long.
+
+        Who fails is logged and left out, as who is late. Raises `UnavailableError`.
+        """
+        headers = tracing.headers() | {DEADLINE_HEADER: str(int(seconds * 1000))}
+        replies: list[ReplyT] = []
+        if not self._connection.is_connected:
+            raise UnavailableError("The message bus cannot be reached.", retry_after_seconds=2)
+        inbox = self._connection.new_inbox()
+        try:
+            heard = await self._connection.subscribe(inbox)
+            try:
+                await self._connection.publish(method.subject, _encode(request), inbox, headers)
+                async with asyncio.timeout(seconds):
+                    async for message in heard.messages:
+                        if not message.data:
+                            return []  # from the server: nobody listens
+                        if message.headers and ERROR_HEADER in message.headers:
+                            log.warning("%s failed: %s", method.subject, _decode_error(message.data).detail)
+                            continue
+                        replies.append(self._reply(method, message))
+            finally:
+                await heard.unsubscribe()
+        except TimeoutError:
+            return replies
+        except (NatsError, OSError) as error:
+            raise UnavailableError("The message bus cannot be reached.", retry_after_seconds=2) from error
+        return replies
+
+    def _reply(self, method: RpcMethod[Any, ReplyT], message: Msg) -> ReplyT:
+        decoder = self._decoders.get(method.subject)
+        if decoder is None:
+            decoder = self._decoders[method.subject] = msgspec.json.Decoder(method.reply)
+        reply: ReplyT = decoder.decode(message.data)
+        return reply
 
     async def _send(
         self, method: RpcMethod[Any, Any], body: bytes, headers: dict[str, str], timeout_seconds: float
@@ -107,6 +142,7 @@ class _Route(msgspec.Struct, frozen=True):
     method: RpcMethod[Any, Any]
     handler: Callable[[Any], Awaitable[msgspec.Struct]]
     decoder: Any
+    queue: str
 
 
 class RpcServer:
@@ -121,16 +157,24 @@ class RpcServer:
         self._routes: list[_Route] = []
 
     def answer(
-        self, method: RpcMethod[RequestT, ReplyT], handler: Callable[[RequestT], Awaitable[ReplyT]]
+        self,
+        method: RpcMethod[RequestT, ReplyT],
+        handler: Callable[[RequestT], Awaitable[ReplyT]],
+        *,
+        each: bool = False,
     ) -> None:
-        """Let `handler` answer `method`. Its `QuarryError` reaches the caller; any other is logged."""
-        self._routes.append(_Route(method, handler, msgspec.json.Decoder(method.request)))
+        """Let `handler` answer `method`. Its `QuarryError` reaches the caller; any other is logged.
+
+        With `each` every process answers every request, for `RpcClient.gather`.
+        """
+        queue = "" if each else self._service
+        self._routes.append(_Route(method, handler, msgspec.json.Decoder(method.request), queue))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Answer until `stopping` is set; then take no more and finish what was begun."""
         subscriptions = [
             await self._connection.subscribe(
-                route.method.subject, queue=self._service, cb=self._receiver(route)
+                route.method.subject, queue=route.queue, cb=self._receiver(route)
             )
             for route in self._routes
         ]

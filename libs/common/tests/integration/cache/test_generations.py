@@ -157,7 +157,7 @@ async def test_what_was_kept_before_an_event_is_not_found_after_it(
     assert after.shared != before.shared
     assert await process.get(tenant) is None
     assert await process.get(other_tenant) == b"old"
-    assert (await process.cache.stats()).memory.entries == 1
+    assert process.cache.stats().memory.entries == 1
 
 
 async def test_what_is_computed_from_before_an_event_is_not_found_after_it(
@@ -266,13 +266,15 @@ async def test_caching_stops_when_the_bus_is_gone_and_begins_anew_with_it(
         await until(lambda: process.shares(tenant))
         before = process.now(tenant)
         await process.set(tenant, b"old")
+        # No event makes it old, but to be told to forget it may be missed, too.
+        await process.cache.set(tenant, "vector", b"kept")
 
         mortal_nats.kill()
         async with asyncio.timeout(1):
             await until(lambda: process.trusts_no_more(tenant))
         assert process.now(tenant) is None
         assert await process.get(tenant) is None
-        assert (await process.cache.stats()).memory.entries == 0
+        assert process.cache.stats().memory.entries == 0
 
         mortal_nats.start()
         await until(lambda: process.shares(tenant))
@@ -457,3 +459,33 @@ async def test_an_event_without_a_readable_body_counts(
     await until(gone)
     await until(lambda: process.shares(tenant))
     assert await process.get(tenant) is None
+
+
+async def test_what_is_renewed_is_not_found_and_the_same_cause_is_the_same_for_all(
+    start: StartProcess, relay: Relay, tenant: UUID, until: Until
+) -> None:
+    one, two, other_tenant = await start(), await start(), uuid4()
+    for process in (one, two):
+        for each in (tenant, other_tenant):
+            await until(lambda process=process, each=each: process.shares(each))  # type: ignore[misc]
+    for each in (tenant, other_tenant):
+        await one.set(each, b"old")
+    before = one.now(tenant)
+
+    for process in (one, two):
+        process.generations.renew(tenant, "a purge")
+    assert await one.get(tenant) is None
+    for process in (one, two):
+        await until(lambda process=process: process.shares(tenant))  # type: ignore[misc]
+
+    after = one.now(tenant)
+    assert before is not None
+    assert after is not None
+    assert after.shared != before.shared
+    assert await two.get(tenant) is None
+    assert await two.get(other_tenant) == b"old"
+    await one.set(tenant, b"new")
+    assert await two.get(tenant) == b"new"
+
+    one.generations.renew(None, "a purge of all")
+    assert await one.get(other_tenant) is None

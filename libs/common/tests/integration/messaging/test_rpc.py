@@ -319,3 +319,39 @@ async def test_a_bus_that_does_not_answer_is_said_so() -> None:
     with pytest.raises(UnavailableError, match="NATS_URL"):
         async with broker.connect(load(NatsSettings, {"NATS_URL": "nats://127.0.0.1:9"}), "test"):
             pass
+
+
+async def test_each_process_answers_what_is_asked_of_each(bus: Client) -> None:
+    method = method_of_its_own()
+    released = asyncio.Event()
+
+    async def name(text: str) -> Text:
+        return Text(text)
+
+    async def late(_: Text) -> Text:
+        await released.wait()
+        return Text("late")
+
+    async def refuse(_: Text) -> Text:
+        raise ConflictError("It is taken.")
+
+    servers, stopping = [], asyncio.Event()
+    handlers: list[Handler] = [lambda _: name("one"), lambda _: name("two"), late, refuse]
+    for handler in handlers:
+        server = RpcServer(bus, method.service)
+        server.answer(method, handler, each=True)
+        servers.append(asyncio.create_task(server.run(stopping)))
+    await asyncio.sleep(0)
+    await bus.flush()
+
+    replies = await RpcClient(bus).gather(method, Text(""), seconds=0.3)
+
+    released.set()
+    stopping.set()
+    await asyncio.gather(*servers)
+    assert sorted(reply.text for reply in replies) == ["one", "two"]
+
+
+async def test_where_nobody_is_nobody_is_waited_for(bus: Client) -> None:
+    async with asyncio.timeout(2):
+        assert await RpcClient(bus).gather(method_of_its_own(), Text(""), seconds=30) == []

@@ -48,8 +48,8 @@ def test_bytes_are_bounded_and_counted_to_the_last(clock: Clock) -> None:
     for number in range(50):
         memory.set(place(f"{number:02}"), b"x" * 1000, 60)
 
-    assert 0 < memory.bytes <= 10 * (OVERHEAD_BYTES + 1100)
-    assert memory.bytes == len(memory) * (OVERHEAD_BYTES + len(place("00").memory) + 1000)
+    assert 0 < memory.size_bytes <= 10 * (OVERHEAD_BYTES + 1100)
+    assert memory.size_bytes == len(memory) * (OVERHEAD_BYTES + len(place("00").memory) + 1000)
     assert memory.evictions == 50 - len(memory)
 
 
@@ -59,7 +59,7 @@ def test_a_replaced_value_is_counted_once(clock: Clock) -> None:
     memory.set(place("a"), b"y", 60)
 
     assert len(memory) == 1
-    assert memory.bytes == OVERHEAD_BYTES + len(place("a").memory) + 1
+    assert memory.size_bytes == OVERHEAD_BYTES + len(place("a").memory) + 1
 
 
 def test_what_is_larger_than_the_memory_is_not_kept_nor_is_its_predecessor(clock: Clock) -> None:
@@ -68,7 +68,7 @@ def test_what_is_larger_than_the_memory_is_not_kept_nor_is_its_predecessor(clock
     memory.set(place("a"), b"x" * 3000, 60)
 
     assert memory.get(place("a")) is None
-    assert (len(memory), memory.bytes, memory.evictions) == (0, 0, 0)
+    assert (len(memory), memory.size_bytes, memory.evictions) == (0, 0, 0)
 
 
 def test_an_entry_ends_with_its_time(clock: Clock) -> None:
@@ -79,7 +79,7 @@ def test_an_entry_ends_with_its_time(clock: Clock) -> None:
 
     clock.now += 0.1
     assert memory.get(place("a")) is None
-    assert memory.bytes == 0
+    assert memory.size_bytes == 0
 
 
 def test_a_generation_goes_without_the_others(clock: Clock) -> None:
@@ -102,6 +102,29 @@ def test_a_pattern_reaches_every_generation_of_one_tenant_and_name(clock: Clock)
 
     assert memory.invalidate(TENANT, memory_pattern("search", "a*")) == 2
     assert all(memory.get(key) for key in kept)
+
+
+def test_each_cache_knows_what_it_takes(clock: Clock) -> None:
+    memory = MemoryTier(3, 1 << 20, clock=clock)
+    for key in (place("a"), place("b"), place("c", OTHER, name="a:b")):
+        memory.set(key, b"x" * 10, 60)
+    assert memory.usage("a:b").entries == 1
+    memory.set(place("d"), b"x", 60)
+    memory.forget(OTHER, "1")
+
+    search, other = memory.usage("search"), memory.usage("a:b")
+    assert (search.entries, search.evictions, search.size_bytes) == (2, 1, memory.size_bytes)
+    assert (other.entries, other.evictions, other.size_bytes) == (0, 0, 0)
+
+
+def test_all_of_it_may_be_forgotten(clock: Clock) -> None:
+    memory = MemoryTier(10, 1 << 20, clock=clock)
+    for tenant in (TENANT, OTHER):
+        memory.set(place("a", tenant), b"1", 60)
+
+    assert memory.clear() == 2
+    assert (len(memory), memory.size_bytes, memory.evictions) == (0, 0, 0)
+    assert memory.invalidate(TENANT, memory_pattern(None, "*")) == 0
 
 
 KEYS = st.tuples(st.sampled_from([TENANT, OTHER]), st.sampled_from("12"), st.sampled_from("abcdef"))
@@ -173,7 +196,7 @@ class AgainstModel(RuleBasedStateMachine):
     @invariant()
     def it_is_bounded_and_counts_as_the_model_does(self) -> None:
         assert len(self.memory) == len(self.model) <= self.MAX_ITEMS
-        assert self.memory.bytes == self.total() <= self.MAX_BYTES
+        assert self.memory.size_bytes == self.total() <= self.MAX_BYTES
         assert self.memory.evictions == self.evictions
 
 

@@ -43,6 +43,11 @@ def test_counts_are_kept_by_tier() -> None:
         tally.hit(tier)
     tally.miss()
 
+    tally.pause()
+
     assert tally.hits == {"memory": 2, "redis": 1, "flight": 1}
+    memory = tally.memory(entries=1, size_bytes=None, evictions=0)
+    assert (memory.hits, memory.misses, memory.hit_rate) == (2, 3, 0.4)
+    assert REGISTRY.get_sample_value("cache_paused_total", {"cache": name}) == 1
     assert REGISTRY.get_sample_value("cache_hits_total", {"cache": name, "tier": "memory"}) == 2
     assert REGISTRY.get_sample_value("cache_misses_total", {"cache": name}) == 1

@@ -113,6 +113,8 @@ def _describe(
     }
     if operation.access != PUBLIC:
         found["x-scope"] = operation.access.value
+        if operation.also is not None:
+            found["x-also-scope"] = operation.also.value
         parameters.append(_tenant_header())
     if operation.body is not None:
         found["requestBody"] = _request_body(operation, schemas)
@@ -122,7 +124,8 @@ def _describe(
 def _description(operation: Operation) -> str:
     if operation.access == PUBLIC:
         return operation.description
-    return f"{operation.description}\n\nNeeds the scope `{operation.access.value}`.".strip()
+    also = f" or `{operation.also.value}`" if operation.also else ""
+    return f"{operation.description}\n\nNeeds the scope `{operation.access.value}`{also}.".strip()
 
 
 def _tenant_header() -> Json:

@@ -4,6 +4,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from quarry_gateway.routes import (
     batch,
+    caches,
     changes,
     collections,
     content,
@@ -32,6 +33,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *keys.HANDLERS,
     *tenants.HANDLERS,
     *index.HANDLERS,
+    *caches.HANDLERS,
     *system.HANDLERS,
     *pages.HANDLERS,
 ]
