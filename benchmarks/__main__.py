@@ -10,17 +10,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from benchmarks import acceptance, control, fairness, ingest, latency, memory, search, upload
+from benchmarks import acceptance, control, fairness, growth, ingest, latency, load, memory, search, upload
 from benchmarks.figures import Figures
 from benchmarks.report import Measured, Report, show, this_machine
 from benchmarks.sink import receiving
-from tests.platform import Platform, complaints, running_platform
+from tests.platform import Platform, running_platform
 
 from quarry_common.errors import QuarryError
 
-PARTS = ("ingest", "acceptance", "latency", "fairness", "control", "memory", "search")
-LIMIT_SECONDS = 3600
-"""Embedding twelve thousand chunks, half of them for comparison, takes most of it on two busy cores."""
+PARTS = ("ingest", "acceptance", "latency", "fairness", "control", "memory", "search", "growth")
+LIMIT_SECONDS = 7200
+"""Most of it goes into embedding twelve thousand chunks, half of them for comparison, and into the graphs of
+three times a hundred thousand chunks."""
+SEARCHING_TENANTS = 100
 Tell = Callable[[str], None]
 
 
@@ -36,9 +38,12 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--latency-documents", type=int, default=20, help="default 20")
     parser.add_argument("--fairness-documents", type=int, default=1000, help="the import's (default 1000)")
     parser.add_argument("--memory-scale", type=float, default=1.0, help="of the parser's files (default 1)")
-    parser.add_argument("--search-chunks", type=int, default=10_000, help="size of the index (default 10000)")
+    parser.add_argument(
+        "--chunks", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="of the curve"
+    )
     parser.add_argument("--search-seconds", type=int, default=5, help="seconds of a round (default 5)")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="default 1 8")
+    parser.add_argument("--search-import", type=int, default=5000, help="documents imported beside searches")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="of the curve")
     found = parser.parse_args(given)
     if unknown := set(found.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
@@ -54,15 +59,6 @@ async def measure(
         found.figures.append(await latency.measure(platform, options.latency_documents, tell))
     if "ingest" in parts:
         found.ingest = await ingest.measure(platform, options.rounds, options.ingest_chunks, tell)
-    if "search" in parts:
-        found.search = await search.measure(
-            platform,
-            chunks=options.search_chunks,
-            rounds=options.rounds,
-            seconds=options.search_seconds,
-            clients=options.clients,
-            tell=tell,
-        )
     if "memory" in parts:
         found.figures.append(await upload.measure(platform, tell))
         found.memory = await memory.measure(tell, options.memory_scale)
@@ -74,6 +70,18 @@ async def measure(
         beside = await fairness.measure(platform, options.fairness_documents, fair=True, tell=tell)
         found.figures.append(beside)
     return found
+
+
+def sizes(options: argparse.Namespace) -> search.Sizes:
+    """Return how searches of many tenants are measured."""
+    return search.Sizes(
+        tenants=SEARCHING_TENANTS,
+        chunks=max(options.chunks),
+        rounds=options.rounds,
+        seconds=options.search_seconds,
+        clients=options.clients,
+        imported=options.search_import,
+    )
 
 
 def unfair(settings: dict[str, str], options: argparse.Namespace, tell: Tell) -> Figures:
@@ -101,20 +109,24 @@ def main() -> int:
             "SAMPLING_RATE": "0.1",
             "OTLP_ENDPOINT": sink.address,
         }
-        if "search" in parts:
-            search.wrk(tell)
-        tell("starting a platform")
-        with running_platform(settings) as platform:
-            tell(f"the platform runs; load average {os.getloadavg()[0]:.1f}")
-            try:
-                measured = asyncio.run(measure(platform, parts, options, tell))
-            except Exception:
-                print(complaints(platform.layout), file=sys.stderr)
-                raise
-            machine = this_machine(load_before)
-            tell("stopping the platform")
+        if {"search", "growth"} & set(parts):
+            load.wrk(tell)
+        measured = Measured()
+        if set(parts) - {"search", "growth"}:
+            measured = growth.on_a_platform(
+                settings, lambda platform: measure(platform, parts, options, tell), tell
+            )
         if "fairness" in parts:
             measured.figures.append(unfair(settings, options, tell))
+        if "search" in parts:
+            measured.search = growth.on_a_platform(
+                settings, lambda platform: search.measure(platform, sizes(options), tell), tell
+            )
+        if "growth" in parts:
+            measured.growth = growth.grown(
+                settings, sorted(options.chunks), options.rounds, options.search_seconds, tell
+            )
+        machine = this_machine(load_before)
         exported = sink.spans
     shown = {name: value for name, value in settings.items() if name != "OTLP_ENDPOINT"}
     report = Report(machine, time.monotonic() - started, shown, exported, measured)

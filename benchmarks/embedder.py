@@ -27,6 +27,11 @@ def make(batch_size: int, threads: int) -> Bare:
     return Bare(load_embedder(load(EmbedderSettings, values)), batch_size, threads)
 
 
+def for_queries() -> Embedder:
+    """Return the embedder as searches use it."""
+    return load_embedder(load(EmbedderSettings, {"EMBEDDER_THREADS": "1"}), queries=True)
+
+
 def best(texts: Sequence[str], cores: int) -> Bare:
     """Return the fastest of all batch sizes and thread counts on some of `texts`."""
     trial = texts[:TRIAL_TEXTS]

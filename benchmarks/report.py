@@ -6,9 +6,11 @@ import platform as machine
 import msgspec
 from benchmarks import memory
 from benchmarks.figures import Figures
+from benchmarks.growth import Growth
 from benchmarks.ingest import Ingest
+from benchmarks.load import Rounds
 from benchmarks.memory import Memory
-from benchmarks.search import GENERATOR, Search
+from benchmarks.search import Search
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +30,7 @@ class Measured(msgspec.Struct):
 
     ingest: Ingest | None = None
     search: Search | None = None
+    growth: Growth | None = None
     memory: Memory | None = None
     figures: list[Figures] = msgspec.field(default_factory=list)
 
@@ -63,10 +66,16 @@ def show(report: Report) -> None:
             )
         )
     if found.search is not None:
-        console.print(_search(found.search))
-        columns = {f"{each.clients} clients": each.cpu_ms_per_request for each in found.search.by_clients}
-        console.print(_cpu("CPU milliseconds per search by process", columns))
-        console.print(f"Embedding one query by itself: {found.search.bare_query_cpu_ms:.2f} ms CPU.")
+        _show_search(console, found.search)
+    if found.growth is not None:
+        for each in (found.growth.by_chunks[-1], *found.growth.by_tenants[1:]):
+            _show_search(console, each)
+        console.print(_curve("One tenant grows", found.growth.by_chunks))
+        tenants = sorted(
+            [*found.growth.by_tenants, *([found.search] if found.search else [])],
+            key=lambda each: each.tenants,
+        )
+        console.print(_curve("More tenants, the same chunks in all", tenants))
     if found.memory is not None:
         console.print(memory.table(found.memory))
     for each in found.figures:
@@ -106,18 +115,69 @@ def _figures(found: Figures) -> Table:
     return table
 
 
-def _search(found: Search) -> Table:
-    table = Table(title=f"Hybrid search, {found.chunks} chunks, {found.results_per_search:.1f} results each")
-    for column in ("clients", "requests/s", "p50 ms", "p99 ms", "CPU ms of the platform"):
-        table.add_column(column, justify="right")
-    for each in found.by_clients:
-        used = sum(value for name, value in each.cpu_ms_per_request.items() if name != GENERATOR)
+def _show_search(console: Console, found: Search) -> None:
+    title = f"{found.chunks} chunks of {found.tenants} tenants"
+    console.print(_loads(f"Searches, {title}", found.loads))
+    columns = {
+        f"{each.clients} clients, {each.name}": each.cpu_ms_per_request
+        for each in found.loads
+        if each.clients in {1, 8}
+    }
+    console.print(_cpu(f"CPU milliseconds per search by process, {title}", columns))
+    stages = Table(title=f"Where an uncached search's time goes, 1 client, {title}")
+    for column in ("stage", "ms", "share"):
+        stages.add_column(column, justify="left" if column == "stage" else "right")
+    for stage in found.stages:
+        stages.add_row(stage.name, f"{stage.ms:.2f}", f"{stage.share:.0%}")
+    console.print(stages)
+    console.print(
+        f"Embedding one query by itself: {found.bare_query_cpu_ms:.2f} ms CPU. Recall@10 of the dense leg: "
+        f"{found.recall_at_10:.3f} (at least 0.97). Memory of the vector engine: {found.engine_mb:.0f} MB."
+    )
+    for figures in found.figures:
+        console.print(_figures(figures))
+
+
+def _loads(title: str, loads: list[Rounds]) -> Table:
+    table = Table(title=title)
+    for column in ("", "clients", "requests/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms of the platform"):
+        table.add_column(column, justify="right" if column else "left")
+    for each in loads:
         table.add_row(
+            each.name,
             str(each.clients),
-            f"{each.requests_per_second:.1f}",
+            f"{each.requests_per_second:.0f}",
             f"{each.p50_ms:.1f}",
+            f"{each.p95_ms:.1f}",
             f"{each.p99_ms:.1f}",
-            f"{used:.1f}",
+            f"{each.platform_cpu_ms:.1f}",
+        )
+    return table
+
+
+def _curve(title: str, points: list[Search]) -> Table:
+    table = Table(title=title)
+    columns = (
+        "chunks",
+        "tenants",
+        "p50 ms, 1 client",
+        "requests/s, 8 clients",
+        "CPU ms",
+        "engine MB",
+        "recall@10",
+    )
+    for column in columns:
+        table.add_column(column, justify="right")
+    for each in points:
+        uncached = {load.clients: load for load in each.loads if load.name == "hybrid, uncached"}
+        table.add_row(
+            str(each.chunks),
+            str(each.tenants),
+            f"{uncached[1].p50_ms:.1f}",
+            f"{uncached[8].requests_per_second:.0f}",
+            f"{uncached[8].platform_cpu_ms:.1f}",
+            f"{each.engine_mb:.0f}",
+            f"{each.recall_at_10:.3f}",
         )
     return table
 

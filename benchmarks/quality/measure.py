@@ -3,13 +3,14 @@
     python benchmarks/quality/measure.py DIR/cranfield,DIR/medlars DIR/xquad-hi
 
 Each argument is one tenant: folders in BEIR layout (corpus.jsonl, queries.jsonl, qrels.tsv), loaded together.
+Documents are cut and embedded as the indexer does it, queries as the search service does.
 IDF is taken as Qdrant takes it, over all chunks of the tenant. A document's score is that of its best chunk.
 `quarry eval` measures the same over the API of a running platform.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,10 +23,14 @@ from quarry_common.embedding.load import load_embedder
 from quarry_common.embedding.protocol import Embedder
 from quarry_common.embedding.settings import EmbedderSettings
 from quarry_common.settings import load
-from quarry_common.vectors.fusion import LEG_LIMIT, fuse, fusion_weights
+from quarry_common.vectors import feedback
+from quarry_common.vectors.fusion import LEG_LIMIT, FusionWeights, fuse, fusion_weights
+from quarry_indexer.chunking.chunk import ChunkOptions
+from quarry_indexer.chunking.chunker import chunk_document
+from quarry_indexer.domain.passage import embedded_text
+from quarry_indexer.parsing.document import ParsedDocument
+from quarry_indexer.parsing.extract import titled_document
 
-CHUNK_TOKENS = 200
-OVERLAP_TOKENS = 30
 DOCUMENTS = 100
 
 Ranking = list[tuple[int, float]]
@@ -51,16 +56,12 @@ def read_judgements(folder: Path) -> dict[str, dict[str, int]]:
     return judgements
 
 
-def chunks(embedder: Embedder, title: str, text: str) -> Iterator[str]:
-    offsets = embedder.token_offsets(text)
-    starts = [0]
-    if len(offsets) > embedder.max_tokens:
-        starts = list(range(0, len(offsets) - OVERLAP_TOKENS, CHUNK_TOKENS - OVERLAP_TOKENS))
-    size = CHUNK_TOKENS if len(starts) > 1 else embedder.max_tokens
-    for start in starts:
-        piece = offsets[start : start + size]
-        body = text[piece[0][0] : piece[-1][1]] if piece else ""
-        yield f"{title}\n{body}".strip()
+def chunks(embedder: Embedder, title: str, text: str) -> list[str]:
+    parsed = ParsedDocument(text, "text", "text/plain") if text.strip() else titled_document(title)
+    return [
+        embedded_text(title, chunk.heading_path, parsed.text[chunk.char_start : chunk.char_end])
+        for chunk in chunk_document(parsed, ChunkOptions(), embedder)
+    ]
 
 
 def load_tenant(embedder: Embedder, folders: Sequence[Path]) -> Tenant:
@@ -94,6 +95,20 @@ def top(scores: NDArray[np.floating]) -> Ranking:
     return [(int(row), float(scores[row])) for row in rows]
 
 
+def hybrid(
+    tenant: Tenant, weights: FusionWeights, vector: NDArray[np.float32], dense: Ranking, sparse: Ranking
+) -> Ranking:
+    fused = fuse(weights, dense, sparse)
+    first = fused[: feedback.PASSAGES]
+    if not sparse or not feedback.helps(weights, [score for _, score in first]):
+        return fused
+    words = {row: score / sparse[0][1] for row, score in sparse}
+    rows = [row for row, _ in first]
+    scores = feedback.scored(weights, vector, tenant.dense[rows], [words.get(row, 0.0) for row in rows])
+    seen = [*zip(rows, scores, strict=True), *fused[feedback.PASSAGES :]]
+    return sorted(seen, key=lambda found: -found[1])
+
+
 def best_documents(tenant: Tenant, collection: str, ranking: Ranking) -> dict[str, float]:
     documents: dict[str, float] = {}
     for row, score in ranking:
@@ -102,10 +117,10 @@ def best_documents(tenant: Tenant, collection: str, ranking: Ranking) -> dict[st
     return dict(list(documents.items())[:DOCUMENTS])
 
 
-def measure(embedder: Embedder, tenant: Tenant, folder: Path) -> dict[str, float]:
+def measure(asking: Embedder, tenant: Tenant, folder: Path) -> dict[str, float]:
     judgements = read_judgements(folder)
     queries = [query for query in read_lines(folder / "queries.jsonl") if query["_id"] in judgements]
-    vectors = embedder.embed([query["text"] for query in queries])
+    vectors = asking.embed([query["text"] for query in queries])
     runs: dict[str, dict[str, dict[str, float]]] = {"keyword": {}, "semantic": {}, "hybrid": {}}
     for query, vector in zip(queries, vectors, strict=True):
         dense = top(tenant.dense @ vector)
@@ -113,7 +128,7 @@ def measure(embedder: Embedder, tenant: Tenant, folder: Path) -> dict[str, float
         legs = {
             "keyword": sparse,
             "semantic": dense,
-            "hybrid": fuse(fusion_weights(query["text"]), dense, sparse),
+            "hybrid": hybrid(tenant, fusion_weights(query["text"]), vector, dense, sparse),
         }
         for mode, ranking in legs.items():
             runs[mode][query["_id"]] = best_documents(tenant, folder.name, ranking)
@@ -130,13 +145,14 @@ def main() -> None:
     )
     parser.add_argument("tenants", nargs="+", help="folders of one tenant, separated by commas")
     arguments = parser.parse_args()
-    embedder = load_embedder(load(EmbedderSettings))
+    settings = load(EmbedderSettings)
+    embedder, asking = load_embedder(settings), load_embedder(settings, queries=True)
     print(f"{'collection':<14}{'keyword':>9}{'semantic':>9}{'hybrid':>9}")
     for names in arguments.tenants:
         folders = [Path(name) for name in names.split(",")]
         tenant = load_tenant(embedder, folders)
         for folder in folders:
-            result = measure(embedder, tenant, folder)
+            result = measure(asking, tenant, folder)
             print(f"{folder.name:<14}" + "".join(f"{value:>9.4f}" for value in result.values()), flush=True)
 
 

@@ -84,7 +84,7 @@ async def test_a_search_is_one_trace_from_the_gateway_to_the_vector_index(
     asked = trace.parent(served)
     assert (asked.service, asked.kind, asked.parent_id) == (GATEWAY, CLIENT, gateway.span_id)
     assert served.kind == SERVER
-    for name, stage in (("qdrant query_batch", "search index"), ("qdrant scroll", "search fetch")):
+    for name, stage in (("qdrant query dense", "search index"), ("qdrant scroll", "search fetch")):
         called = trace.one(SEARCH, name)
         assert called.kind == CLIENT
         assert called.attributes["db.system.name"] == "qdrant"

@@ -18,7 +18,7 @@ from quarry_common.embedding.protocol import AsyncEmbedder, Vectors
 from quarry_common.ids import new_id
 from quarry_search.timings import Timings
 
-RANKING = "1"
+RANKING = "2"
 """Changes with whatever changes what is answered to the same query over the same content."""
 ANSWERS, EMBEDDINGS = "answers", "embeddings"
 _STORED = np.dtype("<f4")

@@ -30,7 +30,8 @@ def build_graph(weights: Weights, *, eight_bits: bool = False) -> onnx.ModelProt
 
     `weights` has the names of Hugging Face's `BertModel`. Raises KeyError when one is missing. With
     `eight_bits` the weights of linear layers are rounded to a quarter of their size, which a short text is
-    read through in less than half the time; activations are not, so a vector does not depend on its batch.
+    read through in less than half the time. Activations are rounded within one token, so a vector does not
+    depend on its batch.
     """
     graph = _EightBitGraph(weights) if eight_bits else _Graph(weights)
     hidden = graph.embeddings()

@@ -28,7 +28,7 @@ DENSE_WEIGHT_FOREIGN = 0.001
 _OTHER_SCRIPTS = frozenset(["ar", "bg", "el", "fa", "he", "hi", "ja", "ko", "ru", "sr", "th", "uk", "zh"])
 """Languages that are mostly written in another script than Latin."""
 
-_LETTER = regex.compile(r"\p{L}")
+_LETTER = regex.compile(r"[\p{L}\p{M}]")
 _LATIN = regex.compile(r"\p{Latin}")
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
 
@@ -76,7 +76,7 @@ def _english_dense_weight(query: str, language: str | None) -> float:
         return DENSE_WEIGHT_FOREIGN if language in _OTHER_SCRIPTS else DENSE_WEIGHT_RELATED
     letters = _LETTER.findall(query)
     latin = sum(1 for letter in letters if _LATIN.match(letter))
-    if latin * 2 < len(letters):
+    if letters and latin * 2 <= len(letters):
         return DENSE_WEIGHT_FOREIGN
     if language is not None:
         return DENSE_WEIGHT

@@ -72,7 +72,7 @@ class Scroll(msgspec.Struct, frozen=True):
     filter: msgspec.Raw
     limit: int
     with_payload: bool | list[str] = True
-    with_vector: bool = False
+    with_vector: bool | list[str] = False
 
 
 class Record(msgspec.Struct, Generic[T], frozen=True):
@@ -80,6 +80,13 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
 
     id: str
     payload: T
+
+
+class Vectors(msgspec.Struct, frozen=True):
+    """Dense vectors of a point by their names."""
+
+    id: str
+    vector: dict[str, list[float]]
 
 
 class _Points(msgspec.Struct, Generic[T], frozen=True):
@@ -93,6 +100,7 @@ class _Answer(msgspec.Struct, Generic[T], frozen=True):
 _encode = msgspec.json.Encoder().encode
 _ranked = msgspec.json.Decoder(_Answer[_Points[Scored]]).decode
 _passages = msgspec.json.Decoder(_Answer[_Points[Record[Passage]]]).decode
+_vectors = msgspec.json.Decoder(_Answer[_Points[Vectors]]).decode
 _entries = msgspec.json.Decoder(_Answer[_Points[Record[dict[str, object]]]]).decode
 
 
@@ -114,6 +122,10 @@ class Reads:
     async def passages(self, collection: str, asked: Scroll) -> list[Record[Passage]]:
         """Return points with all that a search shows of them."""
         return _passages(await self._post(collection, "scroll", asked)).result.points
+
+    async def vectors(self, collection: str, asked: Scroll) -> list[Vectors]:
+        """Return points with dense vectors."""
+        return _vectors(await self._post(collection, "scroll", asked)).result.points
 
     async def entries(self, collection: str, asked: Scroll) -> list[Record[dict[str, object]]]:
         """Return points with entries of their payloads."""

@@ -16,9 +16,11 @@ from quarry_common.settings import QdrantSettings, load
 from quarry_common.vectors.connection import Qdrant, connect
 from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
 from quarry_common.vectors.filters import Scope
+from quarry_common.vectors.fusion import FusionWeights
 from quarry_common.vectors.index import POINTS_PER_REQUEST, VectorIndex
 from quarry_common.vectors.points import ChunkPoint, DocumentChange
 from quarry_common.vectors.queries import Candidate, Legs
+from quarry_common.vectors.reads import Reads, Scroll, Vectors
 from quarry_common.vectors.schema import PAYLOAD_INDEXES
 
 Add = Callable[..., Awaitable[ChunkPoint]]
@@ -322,6 +324,60 @@ class TestSearch:
 
         assert [candidate.chunk_id for candidate in listed[:2]] == [str(both.id), str(dense_only.id)]
         assert listed[0].score == pytest.approx(1.0)
+
+    async def test_where_many_are_alike_the_best_teach_what_is_asked(
+        self, index: VectorIndex, add: Add, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        best = [await add(text="the turbine", dense=[0.9, 0.4, 0.0, 0.0]) for _ in range(8)]
+        other = await add(text="the pump", dense=[0.9, 0.0, 0.4, 0.0])
+        like = await add(text="the pump", dense=[0.89, 0.42, 0.0, 0.0])
+        legs = Legs([1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"), FusionWeights(0.8, 0.2))
+
+        learnt = await ranked(index, Scope(tenant), legs, depth=20)
+        monkeypatch.setattr("quarry_common.vectors.feedback.helps", lambda *_: False)
+        plain = await ranked(index, Scope(tenant), legs, depth=20)
+
+        ids = {str(each.id) for each in best}
+        assert {candidate.chunk_id for candidate in learnt[:8]} == ids
+        assert [candidate.chunk_id for candidate in learnt[8:]] == [str(like.id), str(other.id)]
+        assert [candidate.chunk_id for candidate in plain[8:]] == [str(other.id), str(like.id)]
+        assert all(0 <= candidate.score <= 1 for candidate in learnt)
+        assert learnt == sorted(learnt, key=lambda candidate: (-candidate.score, candidate.chunk_id))
+
+    async def test_what_teaches_is_asked_for_once(
+        self, index: VectorIndex, add: Add, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+        vectors = Reads.vectors
+
+        async def counted(reads: Reads, collection: str, wanted: Scroll) -> list[Vectors]:
+            asked.append(wanted.limit)
+            return await vectors(reads, collection, wanted)
+
+        monkeypatch.setattr(Reads, "vectors", counted)
+        for _ in range(12):
+            await add(text="the turbine", dense=[0.9, 0.4, 0.0, 0.0])
+        legs = Legs([1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
+
+        first = await ranked(index, Scope(tenant), legs, depth=20)
+        assert await ranked(index, Scope(tenant), legs, depth=20) == first
+        await add(text="the turbine", dense=[0.9, 0.4, 0.0, 0.0])
+        assert len(await ranked(index, Scope(tenant), legs, depth=20)) == 13
+
+        assert asked == [12, 1]
+
+    async def test_what_goes_meanwhile_teaches_nothing(
+        self, index: VectorIndex, add: Add, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def gone(*_: object) -> list[Vectors]:
+            return []
+
+        monkeypatch.setattr(Reads, "vectors", gone)
+        ids = sorted([str((await add(text="the turbine")).id) for _ in range(12)])
+
+        listed = await ranked(index, Scope(tenant), Legs(NEAR.dense, bm25.encode_query("turbine")), depth=20)
+
+        assert [candidate.chunk_id for candidate in listed] == ids
 
     async def test_equal_scores_are_in_the_order_of_their_ids(
         self, index: VectorIndex, chunk: Make, tenant: UUID

@@ -23,6 +23,7 @@ ENGLISH = "what is the lift of a wing"
         ("पैंथर्स डिफ़ेंस ने कितने अंक दिए?", DENSE_WEIGHT_FOREIGN),
         ("黑豹队的防守丢了多少分?", DENSE_WEIGHT_FOREIGN),
         ("ما هو عدد النقاط", DENSE_WEIGHT_FOREIGN),
+        ("DECnet क्या है", DENSE_WEIGHT_FOREIGN),
         ("", DENSE_WEIGHT),
     ],
 )
