@@ -29,6 +29,7 @@ from quarry_common.telemetry import tracing
 from quarry_common.vectors.filters import Scope
 from quarry_common.vectors.fusion import LEG_LIMIT, fusion_weights
 from quarry_common.vectors.index import VectorIndex
+from quarry_common.vectors.points import Passage
 from quarry_common.vectors.queries import Candidate, Legs, Ranking
 from quarry_search.domain import cursor, found, highlight, ranking, typos, wording
 from quarry_search.domain.tuning import PLATFORM, Tuning
@@ -87,7 +88,10 @@ class Searcher:
             for _ in range(SEARCH_ROUNDS):
                 listed = await self._list(query, asked, scope, legs, depth, timings)
                 with timings.stage("fetch"):
-                    hits, shown, gone = await self._page(scope, listed.candidates[here.offset :], query.limit)
+                    # What a reranker took its time over is read again.
+                    known = {} if listed.reranked else listed.ranking.passages
+                    ranked = listed.candidates[here.offset :]
+                    hits, shown, gone = await self._page(scope, ranked, query.limit, known)
                 if not gone:
                     break
         results = self._results(query, listed, hits, timings)
@@ -209,9 +213,12 @@ class Searcher:
         listed.rerank = RerankOutcome.DONE
 
     async def _page(
-        self, scope: Scope, ranked: Sequence[Candidate], limit: int
+        self, scope: Scope, ranked: Sequence[Candidate], limit: int, known: Mapping[str, Passage]
     ) -> tuple[list[ranking.Hit], int, int]:
-        """Return the first `limit` of `ranked` that are still there, how many it took, how many had gone."""
+        """Return the first `limit` of `ranked` that are still there, how many it took, how many had gone.
+
+        `known` are passages that were read just now.
+        """
         hits: list[ranking.Hit] = []
         shown = gone = 0
         # More than one round only where something was deleted or replaced since the index was searched.
@@ -219,7 +226,9 @@ class Searcher:
             part = ranked[shown : shown + limit - len(hits)]
             if not part:
                 break
-            passages = await self._index.fetch(scope, [each.chunk_id for each in part])
+            ids = [each.chunk_id for each in part]
+            passages = {each: known[each] for each in ids if each in known}
+            passages |= await self._index.fetch(scope, [each for each in ids if each not in known])
             gone += len(part) - len(passages)
             hits += [(each, passages[each.chunk_id]) for each in part if each.chunk_id in passages]
             hits = ranking.of_newest_versions(hits)

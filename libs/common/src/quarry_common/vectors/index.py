@@ -1,7 +1,6 @@
 """The vector index of one embedder. Nothing is read or written without a tenant."""
 
 import asyncio
-import math
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from operator import attrgetter
@@ -13,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import models
 
-from quarry_common.cache.lru import Lru
 from quarry_common.settings import QdrantSettings
-from quarry_common.vectors import feedback, filters
+from quarry_common.vectors import codes, feedback, filters
 from quarry_common.vectors.connection import HELD_SECONDS, READ_SECONDS, WRITE_SECONDS, Qdrant, call
 from quarry_common.vectors.filters import Scope, equals
 from quarry_common.vectors.fusion import FusionWeights, fuse
 from quarry_common.vectors.points import (
-    DENSE,
     ChunkPoint,
+    CodedPassage,
     DenseVector,
     DocumentChange,
     Passage,
@@ -39,9 +37,6 @@ POINTS_PER_REQUEST = 128
 
 
 PLACES_PER_REQUEST = 1000
-
-REMEMBERED_FLOATS = 4_000_000
-"""Of the dense vectors of passages that searches find often: 16 MB."""
 
 _CHUNK_ID, _SCORE = attrgetter("chunk_id"), attrgetter("score")
 
@@ -71,8 +66,6 @@ class VectorIndex:
         self._reads = qdrant.reads
         self._settings = settings
         self._dimensions = dimensions
-        # A chunk's id is of one version of its document: its vector never changes.
-        self._remembered: Lru[str, NDArray[np.float32]] = Lru(REMEMBERED_FLOATS // dimensions)
         self.collection = collection_name(embedder_id)
 
     async def ensure(self) -> None:
@@ -153,8 +146,8 @@ class VectorIndex:
         `documents` says whether candidates tell their document, which doubles what a search costs the index.
 
         One leg gives at most `depth` points with its own score (cosine, or BM25); two are fused into at most
-        `2 * depth` with scores from 0 to 1, the best of them seen again where that helps (`feedback`), which
-        is at most one more request. Equal scores are in the order of their ids.
+        `2 * depth` with scores from 0 to 1, the best of them seen again where that helps (`feedback`): their
+        passages are read for it, and come with the ranking. Equal scores are in the order of their ids.
         """
         dense, sparse = await _both(
             self._nearest(scope, legs, depth, documents=documents),
@@ -165,7 +158,15 @@ class VectorIndex:
         fused = _fused(legs.weights, dense, sparse)
         if sparse and feedback.helps(legs.weights, [found.score for found in fused[: feedback.PASSAGES]]):
             vector = await _vector(legs.dense)
-            fused = await self._seen_again(scope, legs.weights, vector, fused, sparse)
+            read = await self._read(scope, [each.chunk_id for each in fused[: feedback.PASSAGES]])
+            vectors = {
+                chunk_id: known
+                for chunk_id, found in read.items()
+                if (known := codes.decode(found.dense_code, self._dimensions)) is not None
+            }
+            fused = _seen_again(legs.weights, vector, vectors, fused, sparse)
+            passages = {chunk_id: passage(found) for chunk_id, found in read.items()}
+            return Ranking(fused, dense, sparse, passages)
         return Ranking(fused, dense, sparse)
 
     async def _nearest(self, scope: Scope, legs: Legs, depth: int, *, documents: bool) -> list[Candidate]:
@@ -184,46 +185,6 @@ class VectorIndex:
         asked = self._reads.ranked(self.collection, leg)
         found = await call(f"query {leg.using}", self.collection, asked, seconds=READ_SECONDS)
         return _ranked(map(_candidate, found))
-
-    async def _seen_again(
-        self,
-        scope: Scope,
-        weights: FusionWeights,
-        vector: DenseVector,
-        fused: list[Candidate],
-        sparse: Sequence[Candidate],
-    ) -> list[Candidate]:
-        """Return `fused` with the best of it scored anew: see `feedback`."""
-        first, rest = fused[: feedback.PASSAGES], fused[feedback.PASSAGES :]
-        vectors = await self._vectors(scope, [found.chunk_id for found in first])
-        known = [found for found in first if found.chunk_id in vectors]
-        if not known:
-            return fused
-        best = sparse[0].score
-        words = {found.chunk_id: found.score / best for found in sparse} if best > 0 else {}
-        scores = feedback.scored(
-            weights,
-            vector,
-            np.stack([vectors[found.chunk_id] for found in known]),
-            [words.get(found.chunk_id, 0.0) for found in known],
-        )
-        seen = [msgspec.structs.replace(each, score=score) for each, score in zip(known, scores, strict=True)]
-        seen += [found for found in first if found.chunk_id not in vectors]
-        # Those of the rest that none has sunk below stay where they are.
-        near = bisect_right(rest, -min(map(_SCORE, seen)), key=lambda found: -found.score)
-        return _ranked([*seen, *rest[:near]]) + rest[near:]
-
-    async def _vectors(self, scope: Scope, chunk_ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Return the dense vectors of those of `chunk_ids` that are remembered or still within `scope`."""
-        known = {chunk_id: self._remembered.get(chunk_id) for chunk_id in chunk_ids}
-        found = {chunk_id: vector for chunk_id, vector in known.items() if vector is not None}
-        if missing := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
-            asked = self._reads.vectors(self.collection, _some(scope, missing, False, [DENSE]))
-            for record in await call("scroll dense", self.collection, asked, seconds=READ_SECONDS):
-                vector = np.array(record.vector[DENSE], dtype=np.float32)
-                self._remembered.set(record.id, vector, math.inf)
-                found[record.id] = vector
-        return found
 
     async def attributes(
         self, scope: Scope, chunk_ids: Sequence[str], fields: Sequence[str]
@@ -244,9 +205,12 @@ class VectorIndex:
         """Return the passages of `chunk_ids` (as candidates name them) that still are within `scope`."""
         if not chunk_ids:
             return {}
+        return {chunk_id: passage(found) for chunk_id, found in (await self._read(scope, chunk_ids)).items()}
+
+    async def _read(self, scope: Scope, chunk_ids: Sequence[str]) -> dict[str, CodedPassage]:
         asked = self._reads.passages(self.collection, _some(scope, chunk_ids, True))
         records = await call("scroll", self.collection, asked, seconds=READ_SECONDS)
-        return {record.id: passage(record.payload) for record in records}
+        return {record.id: record.payload for record in records}
 
     async def _set(self, payload: dict[str, object], chosen: models.Filter) -> None:
         done = self._client.set_payload(self.collection, payload=payload, points=chosen, wait=True)
@@ -290,11 +254,36 @@ def _versions(tenant_id: UUID, versions: Sequence[VersionKey]) -> models.Filter:
     return models.Filter(must=[*filters.tenant(tenant_id), models.Filter(should=each)])
 
 
-def _some(
-    scope: Scope, chunk_ids: Sequence[str], fields: bool | list[str], vectors: bool | list[str] = False
-) -> Scroll:
+def _some(scope: Scope, chunk_ids: Sequence[str], fields: bool | list[str]) -> Scroll:
     ids = models.HasIdCondition(has_id=list(chunk_ids))
-    return Scroll(filters.encoded(filters.visible(scope, ids)), len(chunk_ids), fields, vectors)
+    return Scroll(filters.encoded(filters.visible(scope, ids)), len(chunk_ids), fields)
+
+
+def _seen_again(
+    weights: FusionWeights,
+    query: DenseVector,
+    vectors: Mapping[str, NDArray[np.float32]],
+    fused: list[Candidate],
+    sparse: Sequence[Candidate],
+) -> list[Candidate]:
+    """Return `fused` with the best of it scored anew, as far as their `vectors` are known: see `feedback`."""
+    first, rest = fused[: feedback.PASSAGES], fused[feedback.PASSAGES :]
+    known = [found for found in first if found.chunk_id in vectors]
+    if not known:
+        return fused
+    best = sparse[0].score
+    words = {found.chunk_id: found.score / best for found in sparse} if best > 0 else {}
+    scores = feedback.scored(
+        weights,
+        query,
+        np.stack([vectors[found.chunk_id] for found in known]),
+        [words.get(found.chunk_id, 0.0) for found in known],
+    )
+    seen = [msgspec.structs.replace(each, score=score) for each, score in zip(known, scores, strict=True)]
+    seen += [found for found in first if found.chunk_id not in vectors]
+    # Those of the rest that none has sunk below stay where they are.
+    near = bisect_right(rest, -min(map(_SCORE, seen)), key=lambda found: -found.score)
+    return _ranked([*seen, *rest[:near]]) + rest[near:]
 
 
 async def _vector(dense: DenseVector | Awaitable[DenseVector]) -> DenseVector:

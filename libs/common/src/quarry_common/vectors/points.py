@@ -12,6 +12,7 @@ from qdrant_client import models
 from quarry_common.contracts.documents import Metadata
 from quarry_common.embedding.bm25 import SparseVector
 from quarry_common.ids import chunk_id_for
+from quarry_common.vectors import codes
 
 DENSE = "dense"
 SPARSE = "bm25"
@@ -86,6 +87,12 @@ class Passage(msgspec.Struct, frozen=True):
     source_url: str | None = None
 
 
+class CodedPassage(Passage, frozen=True):
+    """A passage with the code of its dense vector; points of before have none."""
+
+    dense_code: str = ""
+
+
 def point(chunk: ChunkPoint, *, active: bool) -> models.PointStruct:
     """Return `chunk` as Qdrant takes it."""
     dense = chunk.dense
@@ -110,6 +117,7 @@ def point(chunk: ChunkPoint, *, active: bool) -> models.PointStruct:
             "char_end": chunk.char_end,
             "external_id": chunk.external_id,
             "created_at": chunk.created_at.isoformat(),
+            "dense_code": codes.encode(np.asarray(dense, dtype=np.float32)),
             **_changeable(chunk),
         },
     )
@@ -134,9 +142,10 @@ def _changeable(source: ChunkPoint | DocumentChange) -> dict[str, object]:
 
 
 def passage(payload: Passage) -> Passage:
-    """Return a point's payload with metadata under its own names."""
-    metadata = {metadata_name(key): value for key, value in payload.metadata.items()}
-    return msgspec.structs.replace(payload, metadata=metadata)
+    """Return a point's payload as the passage that a search shows, with metadata under its own names."""
+    fields = {name: getattr(payload, name) for name in Passage.__struct_fields__}
+    fields["metadata"] = {metadata_name(key): value for key, value in payload.metadata.items()}
+    return Passage(**fields)
 
 
 def attributes(payload: Mapping[str, object]) -> Mapping[str, object]:

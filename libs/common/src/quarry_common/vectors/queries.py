@@ -1,6 +1,6 @@
 """The requests of a search: one per leg, each within the scope."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 import msgspec
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from quarry_common.embedding.bm25 import SparseVector
 from quarry_common.vectors.filters import Scope, encoded_corpus, encoded_visible
 from quarry_common.vectors.fusion import FusionWeights
-from quarry_common.vectors.points import DENSE, SPARSE, DenseVector
+from quarry_common.vectors.points import DENSE, SPARSE, DenseVector, Passage
 from quarry_common.vectors.reads import IdfCorpus, Leg, Params, SparseValues
 
 DOCUMENT_FIELDS = ["document_id", "version"]
@@ -41,6 +41,8 @@ class Ranking(msgspec.Struct, frozen=True):
     candidates: list[Candidate]
     dense: list[Candidate]
     sparse: list[Candidate]
+    passages: Mapping[str, Passage] = {}
+    """Passages of the best candidates, where they were read on the way."""
 
 
 def dense_leg(scope: Scope, vector: DenseVector, depth: int, *, documents: bool, hnsw_ef: int) -> Leg:

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from quarry_common.vectors.points import Passage
+from quarry_common.vectors.points import CodedPassage
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Scroll(msgspec.Struct, frozen=True):
     filter: msgspec.Raw
     limit: int
     with_payload: bool | list[str] = True
-    with_vector: bool | list[str] = False
+    with_vector: bool = False
 
 
 class Record(msgspec.Struct, Generic[T], frozen=True):
@@ -80,13 +80,6 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
 
     id: str
     payload: T
-
-
-class Vectors(msgspec.Struct, frozen=True):
-    """Dense vectors of a point by their names."""
-
-    id: str
-    vector: dict[str, list[float]]
 
 
 class _Points(msgspec.Struct, Generic[T], frozen=True):
@@ -99,8 +92,7 @@ class _Answer(msgspec.Struct, Generic[T], frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _ranked = msgspec.json.Decoder(_Answer[_Points[Scored]]).decode
-_passages = msgspec.json.Decoder(_Answer[_Points[Record[Passage]]]).decode
-_vectors = msgspec.json.Decoder(_Answer[_Points[Vectors]]).decode
+_passages = msgspec.json.Decoder(_Answer[_Points[Record[CodedPassage]]]).decode
 _entries = msgspec.json.Decoder(_Answer[_Points[Record[dict[str, object]]]]).decode
 
 
@@ -119,13 +111,9 @@ class Reads:
         """Return the list that `leg` asks for, best first."""
         return _ranked(await self._post(collection, "query", leg)).result.points
 
-    async def passages(self, collection: str, asked: Scroll) -> list[Record[Passage]]:
-        """Return points with all that a search shows of them."""
+    async def passages(self, collection: str, asked: Scroll) -> list[Record[CodedPassage]]:
+        """Return points with all that a search shows of them, and the codes of their dense vectors."""
         return _passages(await self._post(collection, "scroll", asked)).result.points
-
-    async def vectors(self, collection: str, asked: Scroll) -> list[Vectors]:
-        """Return points with dense vectors."""
-        return _vectors(await self._post(collection, "scroll", asked)).result.points
 
     async def entries(self, collection: str, asked: Scroll) -> list[Record[dict[str, object]]]:
         """Return points with entries of their payloads."""

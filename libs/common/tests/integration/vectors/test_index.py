@@ -20,7 +20,7 @@ from quarry_common.vectors.fusion import FusionWeights
 from quarry_common.vectors.index import POINTS_PER_REQUEST, VectorIndex
 from quarry_common.vectors.points import ChunkPoint, DocumentChange
 from quarry_common.vectors.queries import Candidate, Legs
-from quarry_common.vectors.reads import Reads, Scroll, Vectors
+from quarry_common.vectors.reads import Reads
 from quarry_common.vectors.schema import PAYLOAD_INDEXES
 
 Add = Callable[..., Awaitable[ChunkPoint]]
@@ -344,35 +344,35 @@ class TestSearch:
         assert all(0 <= candidate.score <= 1 for candidate in learnt)
         assert learnt == sorted(learnt, key=lambda candidate: (-candidate.score, candidate.chunk_id))
 
-    async def test_what_teaches_is_asked_for_once(
-        self, index: VectorIndex, add: Add, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+    async def test_what_taught_comes_with_the_ranking(
+        self, index: VectorIndex, add: Add, tenant: UUID
     ) -> None:
-        asked = []
-        vectors = Reads.vectors
-
-        async def counted(reads: Reads, collection: str, wanted: Scroll) -> list[Vectors]:
-            asked.append(wanted.limit)
-            return await vectors(reads, collection, wanted)
-
-        monkeypatch.setattr(Reads, "vectors", counted)
-        for _ in range(12):
-            await add(text="the turbine", dense=[0.9, 0.4, 0.0, 0.0])
+        made = [await add(text="the turbine", metadata={'a "b"': n}) for n in range(12)]
         legs = Legs([1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
 
-        first = await ranked(index, Scope(tenant), legs, depth=20)
-        assert await ranked(index, Scope(tenant), legs, depth=20) == first
-        await add(text="the turbine", dense=[0.9, 0.4, 0.0, 0.0])
-        assert len(await ranked(index, Scope(tenant), legs, depth=20)) == 13
+        listed = await index.search(Scope(tenant), legs, depth=20)
 
-        assert asked == [12, 1]
+        ids = [str(each.id) for each in made]
+        assert set(listed.passages) == set(ids)
+        assert listed.passages == await index.fetch(Scope(tenant), ids)
+
+    async def test_points_without_codes_are_ranked_by_the_legs(
+        self, index: VectorIndex, qdrant: Qdrant, add: Add, tenant: UUID
+    ) -> None:
+        made = [await add(text="the turbine", dense=[0.9, 0.1 * n, 0.0, 0.0]) for n in range(12)]
+        ids = [str(each.id) for each in made]
+        await qdrant.client.delete_payload(index.collection, ["dense_code"], points=ids, wait=True)
+        legs = Legs([1.0, 0.0, 0.0, 0.0], bm25.encode_query("turbine"))
+
+        assert [found.chunk_id for found in await ranked(index, Scope(tenant), legs, depth=20)] == ids
 
     async def test_what_goes_meanwhile_teaches_nothing(
         self, index: VectorIndex, add: Add, tenant: UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def gone(*_: object) -> list[Vectors]:
+        async def gone(*_: object) -> list[object]:
             return []
 
-        monkeypatch.setattr(Reads, "vectors", gone)
+        monkeypatch.setattr(Reads, "passages", gone)
         ids = sorted([str((await add(text="the turbine")).id) for _ in range(12)])
 
         listed = await ranked(index, Scope(tenant), Legs(NEAR.dense, bm25.encode_query("turbine")), depth=20)
