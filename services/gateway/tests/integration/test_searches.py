@@ -107,6 +107,17 @@ async def test_it_does_not_wait_for_ever(client, backend) -> None:
     assert backend.queries == []
 
 
+async def test_a_batch_waits_for_no_more_jobs_than_a_search(client, backend) -> None:
+    queries = [{"query": "x", "wait_for": [str(new_id()) for _ in range(51)]} for _ in range(2)]
+
+    answer = await client.post("/api/search/batch", json={"queries": queries})
+
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["queries"]
+    assert "at most 100" in answer.json()["errors"][0]["message"]
+    assert backend.queries == []
+
+
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
 async def test_a_write_that_will_never_be_seen_is_told(client, backend, state) -> None:
     backend.job_outcome = state

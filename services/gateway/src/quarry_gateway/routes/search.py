@@ -11,19 +11,21 @@ from litestar import Response, post
 from quarry_common.contracts.jobs import JobState
 from quarry_common.contracts.search import BATCH, QUERY, Answer, Batch
 from quarry_common.contracts.tenancy import Scope
-from quarry_common.errors import ConflictError, DeadlineExceededError
+from quarry_common.errors import ConflictError, DeadlineExceededError, FieldError
 from quarry_gateway.acceptance import outcome
 from quarry_gateway.bodies import read_json
 from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.problems import ItemProblem, item_problem
 from quarry_gateway.search_forms import (
+    MAX_WAITED_FOR,
     Search,
     SearchBatch,
     query_of,
     wrong_entries,
     wrong_queries,
 )
+from quarry_gateway.validation import refuse
 
 TAG = "Search"
 READS_ONLY = "It only reads, and so may be repeated: an `Idempotency-Key` is not needed and not looked at."
@@ -112,6 +114,9 @@ async def search_batch(request: Call) -> Response[bytes]:
     )
     gateway = gateway_of(request)
     waited_for = list(dict.fromkeys(job_id for each in form.queries for job_id in each.wait_for))
+    if len(waited_for) > MAX_WAITED_FOR:
+        message = f"wait for {len(waited_for)} jobs together; at most {MAX_WAITED_FOR} may be waited for"
+        refuse([FieldError("queries", message)])
     await _written(gateway, tenant_id, waited_for, max(each.wait_seconds for each in form.queries))
     found = await gateway.ask(BATCH, asked, BATCH_SECONDS)
     return reply(
