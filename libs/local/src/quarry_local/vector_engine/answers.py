@@ -9,10 +9,14 @@ from quarry_local.vector_engine.schemas import index_of
 from quarry_local.vector_engine.wire.collections import HnswConfig, OptimizersConfig
 
 
-def scored_point(point: edge.ScoredPoint) -> dict[str, object]:
-    """Return a point of a query's answer."""
-    answer: dict[str, object] = {"id": point.id, "version": point.version, "score": point.score}
-    return _completed(answer, point)
+def scored_points(points: list[edge.ScoredPoint], *, bare: bool) -> list[dict[str, object]]:
+    """Return the points of a query's answer; `bare` ones have neither payload nor vector."""
+    answers: list[dict[str, object]] = [
+        {"id": point.id, "version": point.version, "score": point.score} for point in points
+    ]
+    if bare:
+        return answers
+    return [_completed(answer, point) for answer, point in zip(answers, points, strict=True)]
 
 
 def record(point: edge.Record) -> dict[str, object]:

@@ -132,7 +132,8 @@ async def query(target: Target, body: Query) -> object:
     """Answer one query."""
     collection = target.store.get(target.collection)
     request = queries.query_request(body, collection.vectors)
-    return {"points": [answers.scored_point(point) for point in call(collection.shard.query, request)]}
+    points = call(collection.shard.query, request)
+    return {"points": answers.scored_points(points, bare=queries.is_bare(body))}
 
 
 async def query_batch(target: Target, body: QueryBatch) -> object:
@@ -145,9 +146,10 @@ async def query_batch(target: Target, body: QueryBatch) -> object:
     for start in range(0, len(requests), QUERIES_TOGETHER):
         if start:
             await asyncio.sleep(0)
-        together = edge.QueryBatchRequest(requests[start : start + QUERIES_TOGETHER])
-        for points in call(collection.shard.query_batch, together):
-            results.append({"points": [answers.scored_point(point) for point in points]})  # noqa: PERF401
+        part = slice(start, start + QUERIES_TOGETHER)
+        found = call(collection.shard.query_batch, edge.QueryBatchRequest(requests[part]))
+        for points, item in zip(found, body.searches[part], strict=True):
+            results.append({"points": answers.scored_points(points, bare=queries.is_bare(item))})
     return results
 
 

@@ -55,6 +55,12 @@ def query_request(source: Query, schema: VectorSchema) -> edge.QueryRequest:
     )
 
 
+def is_bare(source: Query) -> bool:
+    """Whether neither payload nor vectors nor values of an order are asked for with the points."""
+    ordered = isinstance(source.query, Scoring) and source.query.order_by is not None
+    return source.with_payload in (None, False) and source.with_vector in (None, False) and not ordered
+
+
 def scroll_request(source: Scroll, limit: int, offset: edge.PointId | None) -> edge.ScrollRequest:
     """Return the library's request for one page of `source`; raises `WrongInputError`."""
     return edge.ScrollRequest(
