@@ -342,7 +342,13 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
     arguments = [python, "-m", "quarry_client.cli", "ingest", str(tree), "--jobs", "1"]
     environment = os.environ | {"QUARRY_URL": served.url, "QUARRY_API_KEY": "secret"}
     with subprocess.Popen(
-        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background may have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         if not stuck.wait(60):
             process.kill()
