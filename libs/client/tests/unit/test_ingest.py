@@ -348,7 +348,7 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
         stderr=subprocess.PIPE,
         text=True,
         # Whoever runs the tests in the background may have it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
     ) as process:
         if not stuck.wait(60):
             process.kill()
