@@ -16,6 +16,7 @@ from quarry_common.embedding.protocol import Embedder, Vectors
 from quarry_common.vectors.fusion import LEG_LIMIT
 from quarry_common.vectors.index import VectorIndex
 from quarry_common.vectors.points import DENSE, ChunkPoint
+from quarry_common.vectors.queries import EF_PER_RESULT
 from quarry_common.vectors.schema import collection_name
 
 CHUNK_WORDS: Final = 130
@@ -115,7 +116,7 @@ async def recall(platform: Platform, tenants: Sequence[UUID], filler: Filler) ->
                 "filter": {"must": [tenant, {"key": "active", "match": {"value": 1}}]},
             }
             # As searches ask for it: never fewer than two hundred, of which ten are compared.
-            found = leg | {"limit": LEG_LIMIT, "params": {"hnsw_ef": LEG_LIMIT}}
+            found = leg | {"limit": LEG_LIMIT, "params": {"hnsw_ef": EF_PER_RESULT * LEG_LIMIT}}
             asked = {"searches": [leg | {"params": {"exact": True}}, found]}
             exact, near = (await client.post(url, json=asked)).raise_for_status().json()["result"]
             wanted = {point["id"] for point in exact["points"]}
