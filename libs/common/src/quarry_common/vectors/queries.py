@@ -13,8 +13,8 @@ from quarry_common.vectors.reads import IdfCorpus, Leg, Params, SparseValues
 
 DOCUMENT_FIELDS = ["document_id", "version"]
 EF_PER_RESULT = 2
-"""Points that a graph is searched for, for each asked for. Recall@10 among 100,000 is .947 with one, .962 with
-two, .966 with four; two cost nothing that was seen."""
+"""Points that a graph is searched for, for each asked for. Recall@10 among 100,000 is .947 with one, .962
+with two, .966 with four; two cost nothing that was seen."""
 
 
 class Legs(msgspec.Struct, frozen=True):
