@@ -24,6 +24,8 @@ CHUNKS_PER_DOCUMENT: Final = 100
 REAL_VECTORS: Final = 600
 REAL_WORDS: Final = 24
 OPTIMISE_SECONDS: Final = 900.0
+AGAIN_SECONDS: Final = 1.0
+"""Before a run that was given up is asked for once more, until `OPTIMISE_SECONDS` are over."""
 TOLD_EVERY: Final = 20_000
 RECALL_QUERIES: Final = 100
 
@@ -135,7 +137,7 @@ async def optimised(platform: Platform, collection: str, tell: Tell) -> None:
                 tell(f"optimised in {answer['seconds']:.0f} s")
                 return
             tell(f"optimising was given up ({answer['result']}); once more")
-            await asyncio.sleep(1)
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _complete(index: VectorIndex, tenant_id: UUID, chunks: int) -> None:

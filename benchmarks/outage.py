@@ -18,6 +18,8 @@ from tests.platform import Platform, Tenant
 CLIENTS: Final = 4
 AROUND_SECONDS: Final = 6.0
 FROZEN_SECONDS: Final = 15.0
+WATCH_SECONDS: Final = 0.2
+"""Between two looks at the breaker: shorter than it stays open."""
 TARGET_MS: Final = 600.0
 REPEATED: Final = 50
 _BREAKER: Final = re.compile(r"^cache_breaker_state (\S+)$", re.MULTILINE)
@@ -93,7 +95,7 @@ async def _watch(platform: Platform, states: list[float]) -> None:
             text = (await client.get(f"{platform.ops_url('search')}/metrics")).text
             if found := _BREAKER.search(text):
                 states.append(float(found[1]))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(WATCH_SECONDS)
 
 
 def _ms(part: Sequence[Sent], share: float) -> float:
