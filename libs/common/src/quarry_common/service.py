@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 import uvloop
 
-from quarry_common import ops
+from quarry_common import garbage, ops
 from quarry_common.errors import QuarryError
 from quarry_common.health import Check, Health
 from quarry_common.settings import ProcessSettings, SettingsError, load
@@ -88,6 +88,7 @@ async def _main(definition: ServiceDefinition, settings: ProcessSettings) -> int
         loop.add_signal_handler(number, stopping.set)
     try:
         async with definition.build(settings) as service:
+            garbage.look_seldom()
             await serve(service, settings, stopping)
     except Exception as error:
         for leaf in _leaves(error):

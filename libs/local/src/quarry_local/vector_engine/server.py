@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from quarry_common import garbage
 from quarry_local.vector_engine.application import Application
 from quarry_local.vector_engine.errors import StartError
 from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
@@ -44,6 +45,7 @@ async def serve(root: Path, listen: Listen, settings: OptimiserSettings) -> None
         _check_port(listen)
         store = Store(root, settings)
         store.open()
+        garbage.look_seldom()
         try:
             await _run(store, listen, stop)
         finally:
