@@ -212,17 +212,6 @@ class TestTenants:
         everywhere = await ranked(index, Scope(tenant), keyword("works"), depth=10)
         assert everywhere[0].score != (await ranked(index, within, keyword("works"), depth=10))[0].score
 
-    async def test_inactive_points_do_not_change_keyword_scores(
-        self, index: VectorIndex, add: Add, chunk: Make, tenant: UUID
-    ) -> None:
-        for text in ("the turbine failed", "the pump works"):
-            await add(text=text)
-        before = await ranked(index, Scope(tenant), keyword("turbine"), depth=10)
-
-        await index.upsert_inactive([chunk(text=f"turbine {n}", ordinal=n) for n in range(20)])
-
-        assert await ranked(index, Scope(tenant), keyword("turbine"), depth=10) == before
-
 
 class TestPrincipals:
     async def test_restricted_documents_are_found_by_their_principals_only(
