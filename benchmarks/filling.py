@@ -16,7 +16,6 @@ from quarry_common.embedding.protocol import Embedder, Vectors
 from quarry_common.vectors.fusion import LEG_LIMIT
 from quarry_common.vectors.index import VectorIndex
 from quarry_common.vectors.points import DENSE, ChunkPoint
-from quarry_common.vectors.queries import EF_PER_RESULT
 from quarry_common.vectors.schema import collection_name
 
 CHUNK_WORDS: Final = 130
@@ -27,7 +26,7 @@ OPTIMISE_SECONDS: Final = 900.0
 AGAIN_SECONDS: Final = 1.0
 """Before a run that was given up is asked for once more, until `OPTIMISE_SECONDS` are over."""
 TOLD_EVERY: Final = 20_000
-RECALL_QUERIES: Final = 100
+RECALL_QUERIES: Final = 300
 
 Tell = Callable[[str], None]
 
@@ -66,7 +65,7 @@ class Filler:
             await optimised(platform, index.collection, tell)
 
     def likely(self) -> Vectors:
-        """Return a hundred query vectors that lie between embedded texts."""
+        """Return `RECALL_QUERIES` query vectors that lie between embedded texts."""
         return np.concatenate(
             [
                 self._vectors(int(topic), 1)
@@ -118,7 +117,7 @@ async def recall(platform: Platform, tenants: Sequence[UUID], filler: Filler) ->
                 "filter": {"must": [tenant, {"key": "active", "match": {"value": 1}}]},
             }
             # As searches ask for it: never fewer than two hundred, of which ten are compared.
-            found = leg | {"limit": LEG_LIMIT, "params": {"hnsw_ef": EF_PER_RESULT * LEG_LIMIT}}
+            found = leg | {"limit": LEG_LIMIT, "params": {"hnsw_ef": LEG_LIMIT}}
             asked = {"searches": [leg | {"params": {"exact": True}}, found]}
             exact, near = (await client.post(url, json=asked)).raise_for_status().json()["result"]
             wanted = {point["id"] for point in exact["points"]}

@@ -89,8 +89,10 @@ class QdrantSettings(Settings):
     qdrant_url: str = Field("http://127.0.0.1:6333", description="Qdrant's REST address.")
     qdrant_api_key: SecretStr = Field(SecretStr(""), description="Qdrant's API key, if it asks for one.")
     hnsw_m: Annotated[int, Field(ge=4, le=128)] = Field(16, description="HNSW edges within each tenant.")
-    hnsw_ef_construct: Annotated[int, Field(ge=8, le=2000)] = Field(200, description="HNSW build beam.")
-    hnsw_ef_search: Annotated[int, Field(ge=8, le=2000)] = Field(100, description="HNSW search beam.")
+    hnsw_ef_construct: Annotated[int, Field(ge=8, le=2000)] = Field(400, description="HNSW build beam.")
+    hnsw_ef_search: Annotated[int, Field(ge=8, le=2000)] = Field(
+        200, description="HNSW search beam; no shorter than what is asked for, 200 at least."
+    )
 
 
 class BlobSettings(Settings):

@@ -47,13 +47,19 @@ def collection_name(embedder_id: str) -> str:
 async def ensure_collection(
     client: AsyncQdrantClient, name: str, dimensions: int, settings: QdrantSettings
 ) -> None:
-    """Create the collection and the payload indexes that are missing; raise as `check_dimensions` does."""
+    """Create the collection and the payload indexes that are missing, and let its graphs be built anew when
+    their settings have changed; raise as `check_dimensions` does.
+    """
     if not await call("collection_exists", name, client.collection_exists(name), seconds=READ_SECONDS):
         await call(
             "create_collection", name, _create(client, name, dimensions, settings), seconds=SCHEMA_SECONDS
         )
     info = await call("get_collection", name, client.get_collection(name), seconds=READ_SECONDS)
     check_dimensions(name, info, dimensions)
+    wanted, found = _graphs(settings), info.config.hnsw_config
+    if (found.payload_m, found.ef_construct) != (wanted.payload_m, wanted.ef_construct):
+        changed = client.update_collection(name, hnsw_config=wanted)
+        await call("update_collection", name, changed, seconds=SCHEMA_SECONDS)
     for field, index in PAYLOAD_INDEXES.items():
         if field not in info.payload_schema:
             made = client.create_payload_index(name, field_name=field, field_schema=index, wait=True)
@@ -78,11 +84,13 @@ async def _create(client: AsyncQdrantClient, name: str, dimensions: int, setting
             name,
             vectors_config={DENSE: models.VectorParams(size=dimensions, distance=models.Distance.COSINE)},
             sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-            # One graph per tenant and none over all: a search is always within one tenant.
-            hnsw_config=models.HnswConfigDiff(
-                m=0, payload_m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
-            ),
+            hnsw_config=_graphs(settings),
         )
     except UnexpectedResponse as error:
         if error.status_code != 409:  # two that migrate at once: the other was faster
             raise
+
+
+def _graphs(settings: QdrantSettings) -> models.HnswConfigDiff:
+    # One graph per tenant and none over all: a search is always within one tenant.
+    return models.HnswConfigDiff(m=0, payload_m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct)

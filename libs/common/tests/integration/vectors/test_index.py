@@ -55,6 +55,18 @@ class TestCollection:
         assert isinstance(tenant.params, models.KeywordIndexParams)
         assert tenant.params.is_tenant is True
 
+    async def test_takes_over_settings_of_graphs_that_have_changed(
+        self, qdrant: Qdrant, settings: QdrantSettings
+    ) -> None:
+        for m, beam in ((16, 200), (24, 400)):
+            chosen = settings.model_copy(update={"hnsw_m": m, "hnsw_ef_construct": beam})
+            made = VectorIndex(qdrant, chosen, embedder_id="graphs@changed", dimensions=4)
+            await made.ensure()
+
+            graphs = (await qdrant.client.get_collection(made.collection)).config.hnsw_config
+            assert (graphs.m, graphs.payload_m, graphs.ef_construct) == (0, m, beam)
+        await qdrant.client.delete_collection(made.collection)
+
     async def test_of_other_dimensions_is_refused(
         self, qdrant: Qdrant, settings: QdrantSettings, index: VectorIndex
     ) -> None:
