@@ -61,7 +61,7 @@ def corpus(scope: Scope) -> models.Filter:
     They are the tenant's own; of the collections that the search is limited to, when it is: how rare a word
     is must not depend on what stands in another collection, least of all in one of another language. Whatever
     else the filter says picks among them and does not change what a word is worth. The few points that wait
-    to be found or to be deleted count as well: to look whether they do cost large tenants more than the search.
+    to be found or to be deleted count as well: to look for them costs large tenants more than the search.
     """
     must: list[Condition] = [*tenant(scope.tenant_id)]
     must += [condition(limit) for limit in collection_limits(scope.filters)]
