@@ -52,7 +52,7 @@ class TestCollection:
         assert info.config.hnsw_config.payload_m == 16
         assert set(info.payload_schema) == set(PAYLOAD_INDEXES)
         tenant = info.payload_schema["tenant_id"]
-        assert isinstance(tenant.params, models.KeywordIndexParams)
+        assert isinstance(tenant.params, models.UuidIndexParams)
         assert tenant.params.is_tenant is True
 
     async def test_takes_over_settings_of_graphs_that_have_changed(

@@ -1,6 +1,7 @@
 """The embedded vector engine as a local program: Qdrant's engine behind Qdrant's REST API."""
 
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 from quarry_local.ports import LOOPBACK
@@ -27,12 +28,22 @@ def program(folder: Path, port: int) -> Program:
         ),
         port=port,
         folder=folder,
-        environ=environment(PYTHONUNBUFFERED="1", PYTHONUTF8="1"),
+        environ=environment(PYTHONUNBUFFERED="1", PYTHONUTF8="1", **_allocator()),
         ready=lambda: http_ready(f"http://{LOOPBACK}:{port}/readyz"),
         prepare=lambda: own(folder, None),
         ready_seconds=120,
         faults=FAULTS,
     )
+
+
+def _allocator() -> dict[str, str]:
+    """Return what gives the engine another allocator, which Debian's Redis brings along.
+
+    With glibc's a process that has taken in 100,000 chunks needs a third more memory, and a tenth of the time
+    of each search looks for a piece that is free.
+    """
+    library = find_library("jemalloc")
+    return {"LD_PRELOAD": library} if library else {}
 
 
 def url(port: int) -> str:
