@@ -30,8 +30,7 @@ _Index = (
 )
 
 # A search is always within one tenant: only the tenants' points are linked to graphs. Every point that is
-# looked
-# at is compared with the tenant, and UUIDs are compared faster than text.
+# looked at is compared with the tenant, and UUIDs are compared faster than text.
 PAYLOAD_INDEXES: dict[str, _Index] = {
     "tenant_id": models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True),
     **dict.fromkeys(
