@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from quarry_local.errors import StartError
 from quarry_local.ports import free_port
-from quarry_local.servers import nats, postgres, redis
+from quarry_local.servers import nats, postgres, redis, vector_engine
 from quarry_local.servers.launch import run_to_ready, stop, wait_until
 from quarry_local.servers.program import Program
 from quarry_local.testing import create_database, running, temporary_folder
@@ -86,6 +86,12 @@ def test_a_killed_server_starts_again_in_its_folder(kind: str, server_folder: Pa
     with running(program, log) as again:
         assert again.pid != first.pid
         assert program.ready() == ""
+
+
+def test_the_vector_engine_has_the_allocator_that_redis_brings_along(server_folder: Path) -> None:
+    program = vector_engine.program(server_folder / "vectors", free_port())
+    with running(program, server_folder / "vectors.log") as process:
+        assert "libjemalloc" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -45,15 +45,10 @@ class CachedAnswers:
         self._configuration = hashlib.blake2b(_encode((RANKING, *configuration)), digest_size=8).hexdigest()
 
     async def get_or_compute(
-        self,
-        query: Query,
-        tuning: str,
-        timings: Timings,
-        compute: Callable[[], Awaitable[Answer]],
-        ahead: Callable[[], None],
+        self, query: Query, tuning: str, timings: Timings, compute: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """Return the answer to `query`: the one that was computed before, if nothing has changed since.
-        `tuning` tells apart how it may be read. `ahead` begins what `compute` needs while Redis is asked.
+        `tuning` tells apart how it may be read.
 
         Explained answers tell of their own making, and what a reranker failed at should be tried again:
         neither is kept. Raises what `compute` raises.
@@ -76,7 +71,7 @@ class CachedAnswers:
 
         try:
             answer = await self._answers.get_or_compute(
-                query.tenant_id, self._key(query, tuning), keep, generation=generation, ahead=ahead
+                query.tenant_id, self._key(query, tuning), keep, generation=generation
             )
         except _NotKeptError as failed:
             return failed.answer

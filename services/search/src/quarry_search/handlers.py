@@ -42,12 +42,11 @@ class Handlers:
 
     async def _answer(self, query: Query, timings: Timings) -> Answer:
         tuning = await self._tunings.of(query.tenant_id, query.filters)
-        vector = self._searcher.vector_of(query, timings)
 
         async def compute() -> Answer:
-            return await self._searcher.search(query, timings, tuning, vector)
+            return await self._searcher.search(query, timings, tuning)
 
-        return await self._answers.get_or_compute(query, tuning.digest, timings, compute, vector.begin_ahead)
+        return await self._answers.get_or_compute(query, tuning.digest, timings, compute)
 
     async def batch(self, batch: Batch) -> Outcomes:
         """Return the answers of several searches; one that fails does not keep the others from theirs."""

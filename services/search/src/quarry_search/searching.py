@@ -34,7 +34,6 @@ from quarry_common.vectors.queries import Candidate, Legs, Ranking
 from quarry_search.domain import cursor, found, highlight, ranking, typos, wording
 from quarry_search.domain.tuning import PLATFORM, Tuning
 from quarry_search.domain.wording import Wording
-from quarry_search.query_vector import QueryVector
 from quarry_search.reranking import Reranker
 from quarry_search.timings import Timings
 
@@ -67,33 +66,23 @@ class Searcher:
         *,
         rerank_by_default: bool = False,
         multilingual: bool = False,
-        paid: bool = False,
     ) -> None:
-        """`multilingual` says whether the embedder learnt more than English, `paid` whether its vectors cost
-        money."""
+        """`multilingual` says whether the embedder learnt more than English."""
         self._index = index
         self._embedder = embedder
         self._reranker = reranker
         self._rerank_by_default = rerank_by_default
         self._multilingual = multilingual
-        self._paid = paid
 
-    def vector_of(self, query: Query, timings: Timings) -> QueryVector:
-        """Return the query's vector, which is made when it is needed, or ahead of that."""
-        wanted = query.mode is not SearchMode.KEYWORD
-        return QueryVector(lambda: self._embedded(query, timings), ahead=wanted and not self._paid)
-
-    async def search(
-        self, query: Query, timings: Timings, tuning: Tuning = PLATFORM, vector: QueryVector | None = None
-    ) -> Answer:
+    async def search(self, query: Query, timings: Timings, tuning: Tuning = PLATFORM) -> Answer:
         """Return the passages that `query` finds, best first; raises `ValidationError`, and what embedder and
-        index raise. `vector` is the query's, if it was begun already."""
+        index raise."""
         asked = wording.read(query.query)
         here = cursor.resume(query, LEG_LIMIT)
         scope = Scope(query.tenant_id, query.principals, query.filters)
         depth = cursor.MAX_DEPTH if asked.phrases else here.depth
         terms = tuning.terms(query.query)
-        with self._legs(query, vector or self.vector_of(query, timings), terms, tuning) as legs:
+        with self._legs(query, timings, terms, tuning) as legs:
             # What was ranked and has gone may have been replaced by a newer version, which the next round
             # finds: without it a document that is changing could be missing from the answer.
             for _ in range(SEARCH_ROUNDS):
@@ -126,12 +115,12 @@ class Searcher:
 
     @contextmanager
     def _legs(
-        self, query: Query, vector: QueryVector, terms: Mapping[str, float], tuning: Tuning
+        self, query: Query, timings: Timings, terms: Mapping[str, float], tuning: Tuning
     ) -> Iterator[Legs]:
         """Yield what is searched by. The dense vector is still being made: keywords need not wait for it."""
         dense = None
         if query.mode is not SearchMode.KEYWORD:
-            dense = vector.begin()
+            dense = asyncio.ensure_future(self._embedded(query, timings))
         sparse = None if query.mode is SearchMode.SEMANTIC else bm25.encode_terms(terms)
         weights = fusion_weights(
             query.query,

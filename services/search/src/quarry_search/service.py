@@ -45,7 +45,6 @@ async def build(settings: SearchSettings) -> AsyncIterator[Service]:
             reranker,
             rerank_by_default=settings.reranker_default,
             multilingual=remote and settings.embedder_multilingual,
-            paid=remote,
         )
         shapes = (
             embedder.id,

@@ -13,23 +13,23 @@ class Timings:
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
         self._started = time.perf_counter()
-        self._open: dict[str, float] = {}
-        """When each stage that is not over began, in that order."""
+        self._open: list[str] = []
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time within as that of stage `name`, and not as that of the stage that waits for it."""
-        started = self._open[name] = time.perf_counter()
+        """Count the time within as that of stage `name`, and not as that of the stage around it."""
+        started = time.perf_counter()
+        around = self._open[-1] if self._open else None
+        self._open.append(name)
         with tracing.span(f"search {name}"):
             try:
                 yield
             finally:
-                del self._open[name]
-                now = time.perf_counter()
-                self._add(name, (now - started) * 1000)
-                if self._open:
-                    waiting, since = list(self._open.items())[-1]
-                    self._add(waiting, (max(started, since) - now) * 1000)
+                self._open.remove(name)
+                spent = (time.perf_counter() - started) * 1000
+                self._add(name, spent)
+                if around is not None:
+                    self._add(around, -spent)
 
     def total_seconds(self) -> float:
         """Return the time since the search began, and keep it as `total`."""

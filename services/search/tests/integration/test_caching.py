@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
-from quarry_common.cache import hearing, shared
+from quarry_common.cache import hearing
 from quarry_common.contracts.caches import FORGET, PURGE_REDIS, REPORT, ForgetCached, PurgeRedis
 from quarry_common.contracts.events import DocumentIndexed, envelope, subject_of
 from quarry_common.contracts.rpc import Nothing
@@ -162,31 +162,6 @@ async def test_a_query_is_embedded_once(
         await search.ask("a text of its own", limit=limit)
 
     assert embedded == ["a text of its own"]
-
-
-async def test_a_query_is_embedded_while_redis_is_asked(
-    search: Search, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await search.store("a stone")
-    await asked(search, HIT)
-    embedding, read, embed = asyncio.Event(), shared.RedisTier.read, embedder_pool.EmbedderPool.embed
-
-    async def seen(self: Any, texts: Any, **options: Any) -> Any:
-        embedding.set()
-        return await embed(self, texts, **options)
-
-    async def waiting(self: Any, *options: Any) -> Any:
-        await asyncio.wait_for(embedding.wait(), 1)
-        return await read(self, *options)
-
-    monkeypatch.setattr(embedder_pool.EmbedderPool, "embed", seen)
-    monkeypatch.setattr(shared.RedisTier, "read", waiting)
-
-    assert (await search.ask("another stone")).total == 1
-    # Keywords need no vector: nothing is begun for them.
-    embedding.clear()
-    with pytest.raises(RemoteError):
-        await search.ask("stone", mode=SearchMode.KEYWORD, limit=49)
 
 
 @asynccontextmanager

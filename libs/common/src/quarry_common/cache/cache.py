@@ -143,13 +143,11 @@ class Cache:
         ttl_seconds: float | None = None,
         generation: Generation | None = UNCHANGING,
         wait_seconds: float = WAIT_SECONDS,
-        ahead: Callable[[], None] | None = None,
     ) -> bytes:
         """Return the value, computed at most once at a time by all processes together.
 
         `generation` has to be read before. An error of `compute` reaches all who wait for it in this process
         and is not kept. Another process's computation is waited for `wait_seconds`, then done here as well.
-        `ahead` is called before Redis is asked: it may begin what `compute` will need if that knows nothing.
         """
         where = self._where(tenant, key, generation)
         if where is None:
@@ -162,8 +160,6 @@ class Cache:
         place = (tenant, where.memory)
         if self._flights.has(place):
             self._tally.hit("flight")
-        elif ahead is not None:
-            ahead()
         return await self._flights.join(place, lambda: self._fetch(where, compute, ttl_seconds, wait_seconds))
 
     def stats(self) -> CacheStats:

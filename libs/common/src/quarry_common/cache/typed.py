@@ -69,7 +69,6 @@ class TypedCache(Generic[T]):
         ttl_seconds: float | None = None,
         generation: Generation | None = UNCHANGING,
         wait_seconds: float = WAIT_SECONDS,
-        ahead: Callable[[], None] | None = None,
     ) -> T:
         """Return the value, computed as `Cache.get_or_compute` does."""
 
@@ -84,7 +83,6 @@ class TypedCache(Generic[T]):
                 ttl_seconds=ttl_seconds,
                 generation=generation,
                 wait_seconds=wait_seconds,
-                ahead=ahead,
             )
 
         data = await asked()
