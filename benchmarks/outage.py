@@ -85,7 +85,7 @@ async def measure(platform: Platform, tenant: Tenant, tell: Tell) -> Figures:
         *(Figure(f"{name}: answered from the cache", _share(part), "") for name, part in parts.items()),
         *(
             Figure(f"{name}: the same by the service's own counters", _told_share(first, last), "")
-            for name, first, last in zip(parts, counted, counted[1:], strict=False)
+            for name, (first, last) in zip(parts, itertools.pairwise(counted), strict=True)
         ),
         Figure("hits that the counters miss or invent", _untrue(counted, sent), "", 0.0),
         Figure("breaker opened", float(any(state > 0 for state in states)), "", 1.0, more_is_better=True),

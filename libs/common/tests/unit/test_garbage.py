@@ -24,6 +24,7 @@ def test_what_a_process_was_built_of_is_not_looked_at_again() -> None:
     garbage.look_seldom()
 
     assert gc.get_freeze_count() > 1000
+    assert gc.get_threshold()[0] == garbage.YOUNG_OBJECTS
     assert len(gc.get_objects()) < 1000
 
 
