@@ -88,9 +88,9 @@ def test_a_killed_server_starts_again_in_its_folder(kind: str, server_folder: Pa
         assert program.ready() == ""
 
 
-def test_the_vector_engine_has_the_allocator_that_redis_brings_along(server_folder: Path) -> None:
-    program = vector_engine.program(server_folder / "vectors", free_port())
-    with running(program, server_folder / "vectors.log") as process:
+def test_the_vector_engine_has_the_allocator_that_redis_brings_along(tmp_path: Path) -> None:
+    program = vector_engine.program(tmp_path / "vectors", free_port())
+    with running(program, tmp_path / "vectors.log") as process:
         assert "libjemalloc" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
