@@ -89,6 +89,13 @@ class Document(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
+class Room(msgspec.Struct, frozen=True):
+    """What a tenant may have in all; None is no limit. It comes with what is to be taken in."""
+
+    documents: int | None = None
+    storage_bytes: int | None = None
+
+
 class Accept(msgspec.Struct, frozen=True):
     """Asks that a document be stored durably and indexed.
 
@@ -104,6 +111,7 @@ class Accept(msgspec.Struct, frozen=True):
     priority: Priority = Priority.INTERACTIVE
     condition: "Condition | None" = None
     idempotency_key: str | None = None
+    room: Room = Room()
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -146,6 +154,7 @@ class AcceptBatch(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
     request_sha256: bytes = b""
     """Digest of the whole request of which these are a part: what must be equal under an idempotency key."""
+    room: Room = Room()
 
 
 class BatchResult(msgspec.Struct, frozen=True):

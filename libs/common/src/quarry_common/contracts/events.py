@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 
 from quarry_common.contracts import subjects
-from quarry_common.contracts.tenancy import PLATFORM_TENANT
+from quarry_common.contracts.tenancy import PLATFORM_TENANT, TenantState
+from quarry_common.contracts.usage import Quota
 from quarry_common.errors import ErrorData
 from quarry_common.ids import new_id
 
@@ -175,42 +176,114 @@ class CollectionUpdated(EventData, frozen=True):
         return self.collection
 
 
-class TenantCreated(EventData, frozen=True):
-    """There is a new tenant."""
-
-    type: ClassVar[str] = "tenant.created"
+class _TenantEvent(EventData, frozen=True):
     tenant_id: UUID
     slug: str
-    name: str
 
     @property
-    def subject_id(self) -> str:  # noqa: D102
+    def subject_id(self) -> str:
         return str(self.tenant_id)
 
 
-class ApiKeyCreated(EventData, frozen=True):
+class TenantCreated(_TenantEvent, frozen=True):
+    """There is a new tenant."""
+
+    type: ClassVar[str] = "tenant.created"
+    name: str
+
+
+class TenantUpdated(_TenantEvent, frozen=True):
+    """A tenant was changed; `changed` names what, such as `plan`, `quotas`, `state` or `domains`."""
+
+    type: ClassVar[str] = "tenant.updated"
+    changed: list[str]
+    state: TenantState
+
+
+class TenantDeleted(_TenantEvent, frozen=True):
+    """A tenant is disabled, and purged at `purge_at` unless it is restored."""
+
+    type: ClassVar[str] = "tenant.deleted"
+    purge_at: datetime
+
+
+class TenantPurged(_TenantEvent, frozen=True):
+    """Nothing is left of a tenant. It is told to the installation: the tenant has no stream any more."""
+
+    type: ClassVar[str] = "tenant.purged"
+
+
+class _ApiKeyEvent(EventData, frozen=True):
+    key_id: UUID
+    name: str
+
+    @property
+    def subject_id(self) -> str:
+        return str(self.key_id)
+
+
+class ApiKeyCreated(_ApiKeyEvent, frozen=True):
     """There is a new key."""
 
     type: ClassVar[str] = "api_key.created"
-    key_id: UUID
-    name: str
     scopes: list[str]
 
-    @property
-    def subject_id(self) -> str:  # noqa: D102
-        return str(self.key_id)
+
+class ApiKeyRotated(_ApiKeyEvent, frozen=True):
+    """A key is replaced by `new_key_id`, and refused from `expires_at` on."""
+
+    type: ClassVar[str] = "api_key.rotated"
+    new_key_id: UUID
+    expires_at: datetime
 
 
-class ApiKeyRevoked(EventData, frozen=True):
+class ApiKeyRevoked(_ApiKeyEvent, frozen=True):
     """A key is refused from now on."""
 
     type: ClassVar[str] = "api_key.revoked"
-    key_id: UUID
-    name: str
+
+
+class ApiKeyAnomalyDetected(_ApiKeyEvent, frozen=True):
+    """A key is used as it was not before: `anomaly` is `dormant_key_used` or `denials_spiked`."""
+
+    type: ClassVar[str] = "api_key.anomaly_detected"
+    anomaly: str
+    detail: str
+
+
+class SigningKeyRevoked(EventData, frozen=True):
+    """Tokens of a signing key are refused: those issued before a moment, or all."""
+
+    type: ClassVar[str] = "signing_key.revoked"
+    signing_key_id: UUID
+    before: datetime | None
 
     @property
     def subject_id(self) -> str:  # noqa: D102
-        return str(self.key_id)
+        return str(self.signing_key_id)
+
+
+class _QuotaEvent(EventData, frozen=True):
+    quota: Quota
+    limit: int
+    used: int
+
+    @property
+    def subject_id(self) -> str:
+        return self.quota.value
+
+
+class QuotaThresholdReached(_QuotaEvent, frozen=True):
+    """A tenant has used `percent` of a quota. `storage_mb` is counted in bytes."""
+
+    type: ClassVar[str] = "quota.threshold_reached"
+    percent: int
+
+
+class QuotaExceeded(_QuotaEvent, frozen=True):
+    """A tenant has used up a quota: what would need more of it is refused."""
+
+    type: ClassVar[str] = "quota.exceeded"
 
 
 EVENT_TYPES: dict[str, type[EventData]] = {
@@ -218,7 +291,9 @@ EVENT_TYPES: dict[str, type[EventData]] = {
     for kind in (
         DocumentUploaded, DocumentIndexed, DocumentUpdated, DocumentIndexingFailed, DocumentDeleted,
         JobStarted, JobCompleted, JobFailed, JobCancelled, CollectionDeleted, CollectionRefreshed,
-        CollectionUpdated, TenantCreated, ApiKeyCreated, ApiKeyRevoked,
+        CollectionUpdated, TenantCreated, TenantUpdated, TenantDeleted, TenantPurged, ApiKeyCreated,
+        ApiKeyRotated, ApiKeyRevoked, ApiKeyAnomalyDetected, SigningKeyRevoked, QuotaThresholdReached,
+        QuotaExceeded,
     )
 }  # fmt: skip
 """Every type of event, by its name."""

@@ -1,5 +1,7 @@
 """Streams and durable consumers. `quarry migrate` creates and updates them; a running service never does."""
 
+from uuid import UUID
+
 import msgspec
 
 from quarry_common.contracts import subjects
@@ -39,3 +41,14 @@ INDEXER_COMMANDS = Consumer("COMMANDS", "indexer-commands", "indexer", subjects.
 
 STREAMS = (COMMANDS, EVENTS, DEAD_LETTERS)
 CONSUMERS = (INDEXER_COMMANDS,)
+
+
+def subjects_of_tenant(tenant_id: UUID) -> tuple[tuple[str, str], ...]:
+    """Return streams, each with the filter that matches what it holds of a tenant. Not every installation has
+    all of them."""
+    return (
+        (COMMANDS.name, f"cmd.v1.*.{tenant_id}.>"),
+        (EVENTS.name, f"evt.v1.{tenant_id}.>"),
+        ("SEARCHES", f"log.v1.{tenant_id}.>"),
+        (DEAD_LETTERS.name, f"dlq.v1.*.{tenant_id}.>"),
+    )
