@@ -60,7 +60,7 @@ openapi: $(STAMP) ## Write docs/openapi.json anew from the gateway
 	$(BIN)/python -m quarry_gateway.openapi > docs/openapi.json
 
 lock: $(STAMP) ## Pin the newest dependencies in requirements.lock, with hashes
-	$(BIN)/uv pip compile --quiet --python 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --python 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \
 		--no-emit-package quarry-common --no-emit-package quarry-client --no-emit-package quarry-local \
 		--group pyproject.toml:dev $(MEMBERS) -o requirements.lock
 

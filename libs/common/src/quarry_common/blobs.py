@@ -5,7 +5,9 @@ by an error or by cancellation, leaves nothing behind.
 """
 
 import asyncio
+import builtins
 import hashlib
+import os
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -24,6 +26,7 @@ from quarry_common.settings import BlobSettings, SettingsError
 
 if TYPE_CHECKING:
     from obstore import GetResult
+    from obstore.store import ClientConfig
 
 PART_BYTES: Final = 8 << 20
 """S3 refuses parts below 5 MiB; two of these are held at most for one upload."""
@@ -150,6 +153,16 @@ class BlobStore:
         except NotFoundError:
             return
 
+    async def first(self, prefix: str, limit: int) -> "builtins.list[BlobEntry]":
+        """Return up to `limit` blobs below the folder `prefix`. Raises `UnavailableError`."""
+        found: builtins.list[BlobEntry] = []
+        with _failures(prefix):
+            async for page in obstore.list(self._store, prefix, chunk_size=min(limit, LIST_PAGE)):
+                found += [BlobEntry(item["path"], item["size"], item["last_modified"]) for item in page]
+                if len(found) >= limit:
+                    break
+        return found[:limit]
+
     async def list(self, prefix: str) -> AsyncIterator[BlobEntry]:
         """Yield every blob below the folder `prefix`, in no order. Raises `UnavailableError`."""
         with _failures(prefix):
@@ -202,12 +215,26 @@ def open_store(settings: BlobSettings) -> BlobStore:
     if url.scheme == "file":
         folder = Path(unquote(url.path)).expanduser()
         try:
-            return BlobStore(LocalStore(prefix=folder.absolute(), mkdir=True), folder.absolute())
+            # A folder goes with its last blob: there is one for each document.
+            store = LocalStore(prefix=folder.absolute(), mkdir=True, automatic_cleanup=True)
+            return BlobStore(store, folder.absolute())
         except (OSError, StoreError) as error:
             raise SettingsError(f"BLOB_URL: the folder {folder} cannot be used") from error
     if url.scheme == "s3" and url.netloc:
-        return BlobStore(S3Store(bucket=url.netloc, prefix=url.path.strip("/") or None))
+        return BlobStore(
+            S3Store(bucket=url.netloc, prefix=url.path.strip("/") or None, client_options=_tls(settings))
+        )
     raise SettingsError(f"BLOB_URL: must be file:PATH or s3://BUCKET/PREFIX (it is {settings.blob_url!r})")
+
+
+def _tls(settings: BlobSettings) -> "ClientConfig | None":
+    if os.environ.get("AWS_ALLOW_INVALID_CERTIFICATES"):
+        raise SettingsError(
+            "AWS_ALLOW_INVALID_CERTIFICATES would let anybody be the blob store",
+            advice="Unset it; name the authority that issued the endpoint's certificate in BLOB_CA_FILE.",
+        )
+    # Given only when needed: without it the other AWS_* variables about connections count.
+    return {"root_certificate": Path(settings.blob_ca_file).read_bytes()} if settings.blob_ca_file else None
 
 
 async def _pieces(path: str, found: "GetResult") -> AsyncIterator[bytes]:

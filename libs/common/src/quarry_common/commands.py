@@ -4,31 +4,32 @@ import asyncio
 import sys
 from collections.abc import Iterable
 
-import asyncpg
 import click
 from pydantic import Field, SecretStr
 
 from quarry_common.contracts.streams import CONSUMERS, STREAMS
 from quarry_common.embedding.load import open_embedder
 from quarry_common.embedding.settings import EmbedderSettings
-from quarry_common.errors import QuarryError, UnavailableError
+from quarry_common.errors import QuarryError
+from quarry_common.fields import PostgresDsn
 from quarry_common.messaging import outbox
 from quarry_common.messaging.broker import connect
 from quarry_common.messaging.provision import provision
 from quarry_common.postgres import idempotency
+from quarry_common.postgres.connecting import connect as connect_postgres
 from quarry_common.postgres.migrations import migrate as migrate_schema
 from quarry_common.postgres.migrations import read
 from quarry_common.service import ServiceDefinition, definitions
 from quarry_common.service import run as run_service
-from quarry_common.settings import NatsSettings, QdrantSettings, load
+from quarry_common.settings import NatsSettings, PostgresTlsSettings, QdrantSettings, load
 from quarry_common.vectors.connection import connect as connect_qdrant
 from quarry_common.vectors.index import VectorIndex
 
 
-class MigrateSettings(NatsSettings, QdrantSettings, EmbedderSettings):
+class MigrateSettings(PostgresTlsSettings, NatsSettings, QdrantSettings, EmbedderSettings):
     """What `quarry migrate` needs besides."""
 
-    migrate_database_url: SecretStr = Field(
+    migrate_database_url: PostgresDsn = Field(
         SecretStr("postgresql://127.0.0.1:5432/quarry"),
         description="Postgres DSN of the role that owns the schemas and may create roles.",
     )
@@ -70,13 +71,9 @@ async def migrate_all(settings: MigrateSettings, services: Iterable[ServiceDefin
 
 
 async def _migrate_database(settings: MigrateSettings, services: list[ServiceDefinition]) -> None:
-    try:
-        admin = await asyncpg.connect(settings.migrate_database_url.get_secret_value(), timeout=10)
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise UnavailableError(
-            f"Postgres at MIGRATE_DATABASE_URL cannot be used: {error}",
-            advice="Start it, or correct the URL.",
-        ) from error
+    admin = await connect_postgres(
+        settings.migrate_database_url, settings, "MIGRATE_DATABASE_URL", seconds=10
+    )
     try:
         for service in services:
             assert service.migrations is not None  # noqa: S101 - the caller chose those that have some

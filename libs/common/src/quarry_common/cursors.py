@@ -7,6 +7,7 @@ from uuid import UUID
 from quarry_common.errors import FieldError, ValidationError
 
 _BETWEEN = ":"
+_DIGITS = 18
 
 
 def encode(of: str, position: str) -> str:
@@ -36,6 +37,22 @@ def decode_id(of: str, cursor: str | None) -> UUID | None:
         return UUID(decode(of, cursor))
     except ValueError:
         raise _invalid() from None
+
+
+def encode_number(of: str, position: int) -> str:
+    """Return the cursor that goes on after the number `position`, at most 18 digits long."""
+    return encode(of, f"{position:0{_DIGITS}d}")
+
+
+def decode_number(of: str, cursor: str | None) -> int | None:
+    """Return the number in a cursor of the list `of`, or None without one."""
+    if cursor is None:
+        return None
+    position = decode(of, cursor)
+    # All are equally long, so that what was cut off is no other number.
+    if not position.isascii() or not position.isdigit() or len(position) != _DIGITS:
+        raise _invalid()
+    return int(position)
 
 
 def _invalid() -> ValidationError:

@@ -158,6 +158,15 @@ class QuotaExceededError(QuarryError):
     advice = "Delete what is no longer needed, or ask the operator for a higher quota."
 
 
+class RateLimitedError(QuarryError):
+    """A key or a tenant sends more requests of one class than it may; `detail` names the limit."""
+
+    code = "rate_limited"
+    status = 429
+    title = "Too many requests"
+    advice = "Send it again after the time in `Retry-After`, and spread further requests over time."
+
+
 class PayloadTooLargeError(QuarryError):
     """The body is larger than the limit."""
 

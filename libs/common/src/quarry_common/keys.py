@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from quarry_common.contracts.tenancy import KeyLabel
+from quarry_common.contracts.api_keys import KeyLabel
 from quarry_common.errors import UnauthenticatedError
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase

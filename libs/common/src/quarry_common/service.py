@@ -69,7 +69,7 @@ def run(definition: ServiceDefinition) -> int:
     try:
         settings = load(definition.settings)
     except SettingsError as error:
-        sys.stderr.write(f"quarry {definition.name}: {error.data.detail}. {error.data.advice}\n")
+        sys.stderr.write(f"quarry {definition.name}: {error.data.detail} {error.data.advice}\n")
         return 2
     json_logging.start(definition.name, settings.log_level)
     metrics.start(definition.name)

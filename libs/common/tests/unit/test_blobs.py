@@ -141,3 +141,28 @@ async def test_a_store_that_cannot_be_written_is_unavailable(store: BlobStore, f
 def test_an_address_of_no_known_kind_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="BLOB_URL"):
         open_store(BlobSettings(blob_url=url))
+
+
+async def test_the_first_blobs_of_a_folder_are_told_of_and_no_more(store: BlobStore) -> None:
+    for number in range(5):
+        await store.put_bytes(f"tenants/a/texts/{number}/1.txt", b"text")
+    await store.put_bytes("tenants/ab/texts/1.txt", b"another tenant's")
+
+    some, more = await store.first("tenants/a", 3), await store.first("tenants/a", 10)
+
+    assert len(some) == 3
+    assert {entry.path for entry in more} == {f"tenants/a/texts/{number}/1.txt" for number in range(5)}
+    assert {entry.size_bytes for entry in more} == {4}
+    assert await store.first("tenants/nobody", 10) == []
+
+
+async def test_a_folder_goes_with_its_last_blob(store: BlobStore, folder: Path) -> None:
+    await store.put_bytes("tenants/a/texts/1/1.txt", b"text")
+    await store.put_bytes("tenants/a/texts/1/2.txt", b"text")
+
+    await store.delete("tenants/a/texts/1/1.txt")
+    assert (folder / "tenants/a/texts/1").exists()
+    await store.delete("tenants/a/texts/1/2.txt")
+
+    assert not (folder / "tenants").exists()
+    await store.put_bytes("tenants/a/texts/1/1.txt", b"text again")

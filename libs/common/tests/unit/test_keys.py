@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from quarry_common import keys
-from quarry_common.contracts.tenancy import KeyLabel
+from quarry_common.contracts.api_keys import KeyLabel
 from quarry_common.errors import UnauthenticatedError
 
 

@@ -49,6 +49,13 @@ def test_every_wrong_variable_is_named_with_what_it_holds() -> None:
     assert "DATABASE_POOL_SIZE: input should be greater than or equal to 2" in str(caught.value)
 
 
+def test_what_is_wrong_ends_where_the_advice_begins() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(Wanted, {"NEEDED": "x", "NUMBER": "many"})
+
+    assert f"{caught.value.data.detail} {caught.value.data.advice}".count("(it is 'many'). Correct the") == 1
+
+
 def test_a_missing_variable_does_not_show_the_others() -> None:
     with pytest.raises(SettingsError, match="NEEDED: field required") as caught:
         load(Wanted, {"DATABASE_URL": "postgresql://u:hunter2@h/d", "KEY": "hunter3"})

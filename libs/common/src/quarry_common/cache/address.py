@@ -43,6 +43,20 @@ def parse(url: str) -> str | SentinelAddress:
     )
 
 
+def uses_tls(url: str) -> bool:
+    """Whether no connection to what `url` names may be without TLS."""
+    return url.startswith("rediss")
+
+
+def has_password(url: str) -> bool:
+    """Whether `url` holds the password of the Redis servers."""
+    address = parse(url)
+    if isinstance(address, SentinelAddress):
+        return address.password is not None
+    parts = urlsplit(address)
+    return bool(parts.password) or "password" in parse_qs(parts.query)
+
+
 def _server(url: str, parts: SplitResult) -> str:
     try:
         usable = bool(parts.hostname) and parts.port != 0
@@ -50,6 +64,9 @@ def _server(url: str, parts: SplitResult) -> str:
         usable = False
     if not usable or not _is_db(parts.path.strip("/")):
         raise ValueError("must be `redis://USER:PASSWORD@HOST:PORT/DB`, with a number for DB")
+    if any(option.startswith("ssl") for option in parse_qs(parts.query)):
+        # Among them is what turns the verification of certificates off.
+        raise ValueError("must not have options of TLS: REDIS_CA_FILE, REDIS_CERT_FILE and REDIS_KEY_FILE do")
     return url
 
 

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from quarry_common.cache.breaker import Breaker, State
+from quarry_common.cache.connection import trouble
 from quarry_common.cache.keys import EntryKey
 from quarry_common.cache.metrics import BREAKER_STATE, REDIS_FAILURES
 from quarry_common.contracts.caches import RedisUsage
@@ -189,7 +190,7 @@ class RedisTier:
             self._slots.release()
 
     def _opened(self, error: Exception) -> None:
-        log.warning("cache: Redis is left alone for now: %s", error or "no answer in time")
+        log.warning("cache: Redis is left alone for now: %s", trouble(error))
         BREAKER_STATE.set(State.OPEN)
         self._prober = asyncio.create_task(self._probe())
 

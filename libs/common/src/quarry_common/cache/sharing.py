@@ -8,6 +8,7 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from quarry_common.cache.agreement import JOIN_SECONDS, MAX_EVENTS, Agreed, Agreement, News
+from quarry_common.cache.connection import trouble
 from quarry_common.cache.hearing import Hearing
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Sharing:
                 )
         except (RedisError, OSError, TimeoutError) as error:
             if self.active:
-                log.warning("cache: nothing is shared while Redis is away: %s", error or "no answer in time")
+                log.warning("cache: nothing is shared while Redis is away: %s", trouble(error))
             self._step_aside(self._clock())
             return False
         if term != self._term:

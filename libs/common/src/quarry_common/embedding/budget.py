@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from quarry_common.cache.connection import open_redis
+from quarry_common.cache.connection import open_redis, trouble
 from quarry_common.embedding.settings import EmbedderSettings
 
 log = logging.getLogger(__name__)
@@ -172,10 +172,7 @@ class Budget:
         except (RedisError, OSError, TimeoutError) as error:
             self._ask_again_at = time.monotonic() + OUTAGE_SECONDS
             if not self._away:
-                log.warning(
-                    "the embedder's budget is not shared while Redis is away: %s",
-                    error or "no answer in time",
-                )
+                log.warning("the embedder's budget is not shared while Redis is away: %s", trouble(error))
             self._away = True
             return None
         if self._away:

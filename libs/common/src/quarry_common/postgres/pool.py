@@ -9,7 +9,8 @@ from uuid import UUID
 import asyncpg
 
 from quarry_common.errors import DeadlineExceededError, UnavailableError
-from quarry_common.settings import PostgresSettings, SettingsError
+from quarry_common.postgres.connecting import LOST, connecting, tls_context
+from quarry_common.settings import PostgresSettings
 
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -20,18 +21,6 @@ STATEMENT_SECONDS = 30.0
 IDLE_IN_TRANSACTION_SECONDS = 15.0
 """Longer than all that is awaited between two statements of a transaction. A process that stands still in the
 middle of one must not hold its rows for ever: nobody could take its jobs over."""
-
-_LOST = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that broke in the middle of an exchange
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-)
 
 _NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
@@ -52,22 +41,8 @@ def translated() -> Iterator[None]:
         raise UnavailableError(
             "Two changes were in each other's way; this one was undone.", retry_after_seconds=1
         ) from error
-    except _LOST as error:
+    except LOST as error:
         raise UnavailableError("The database cannot be reached.", retry_after_seconds=2) from error
-
-
-@contextmanager
-def _refused() -> Iterator[None]:
-    """Turn an address or a login that can never work into an error about the setting."""
-    try:
-        yield
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-        raise SettingsError(f"The database refuses DATABASE_URL: {error}") from error
-    except ValueError:
-        # asyncpg's own sentence may hold a part of the password.
-        raise SettingsError(
-            "DATABASE_URL is not an address such as postgresql://user:password@host:5432/database"
-        ) from None
 
 
 class Database:
@@ -119,10 +94,14 @@ class Database:
 
 @asynccontextmanager
 async def connect_pool(settings: PostgresSettings, service: str) -> AsyncIterator[Database]:
-    """Connect as the role of `service`; its schema is the only one on the search path."""
-    with translated(), _refused():
+    """Connect as the role of `service`; its schema is the only one on the search path.
+
+    Raises as `connecting` does.
+    """
+    with connecting("DATABASE_URL"):
         pool = await asyncpg.create_pool(
             settings.database_url.get_secret_value(),
+            ssl=tls_context(settings),
             min_size=1,
             max_size=settings.database_pool_size,
             command_timeout=STATEMENT_SECONDS,

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.sdk.resources import Resource
@@ -44,13 +45,15 @@ def start(settings: TelemetrySettings, service: str) -> TracerProvider | None:
         resource=Resource.create({name: value for name, value in attributes.items() if value}),
         sampler=ParentBased(TraceIdRatioBased(settings.sampling_rate)),
     )
-    provider.add_span_processor(BatchSpanProcessor(_exporter(settings.otlp_endpoint)))
+    provider.add_span_processor(BatchSpanProcessor(exporter(settings)))
     trace.set_tracer_provider(provider)
     AsyncPGInstrumentor().instrument(tracer_provider=provider)
     return provider
 
 
-def _exporter(endpoint: str) -> SpanExporter:
+def exporter(settings: TelemetrySettings) -> SpanExporter:
+    """Return what sends spans to the receiver in the settings."""
+    endpoint, ca_file = settings.otlp_endpoint, settings.otlp_ca_file
     # Each exporter loads a stack of its own; a process uses one of the two.
     if endpoint.rstrip("/").endswith((":4318", "/v1/traces")):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
@@ -58,12 +61,15 @@ def _exporter(endpoint: str) -> SpanExporter:
         )
 
         address = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint.rstrip('/')}/v1/traces"
-        return HttpExporter(endpoint=address, timeout=5)
+        return HttpExporter(endpoint=address, timeout=5, certificate_file=ca_file or None)
+    import grpc  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter as GrpcExporter,
     )
 
-    return GrpcExporter(endpoint=endpoint, insecure=not endpoint.startswith("https:"), timeout=5)
+    secure = endpoint.startswith("https:")
+    credentials = grpc.ssl_channel_credentials(Path(ca_file).read_bytes()) if secure and ca_file else None
+    return GrpcExporter(endpoint=endpoint, insecure=not secure, credentials=credentials, timeout=5)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
+from quarry_common import tls
 from quarry_common.errors import DeadlineExceededError, UnavailableError
 from quarry_common.settings import QdrantSettings
 from quarry_common.telemetry import tracing
@@ -42,12 +43,17 @@ async def connect(settings: QdrantSettings) -> AsyncIterator[Qdrant]:
     key = settings.qdrant_api_key.get_secret_value()
     # The deadlines of `call` are shorter; this one only frees a connection that they could not.
     seconds = int(SCHEMA_SECONDS) + 5
+    context = tls.context(settings.qdrant_ca_file)
     client = AsyncQdrantClient(
-        url=settings.qdrant_url, api_key=key or None, check_compatibility=False, timeout=seconds
+        url=settings.qdrant_url,
+        api_key=key or None,
+        check_compatibility=False,
+        timeout=seconds,
+        verify=context,
     )
     session = aiohttp.ClientSession(
         headers={"Content-Type": "application/json"} | ({"api-key": key} if key else {}),
-        connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_SECONDS),
+        connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_SECONDS, ssl=context),
         timeout=aiohttp.ClientTimeout(total=seconds),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
     )
@@ -88,7 +94,14 @@ async def call(operation: str, collection: str, answer: Awaitable[T], *, seconds
                 f"The vector index answered {operation} in another form: {error}"
             ) from error
         except (ApiException, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise UnavailableError("The vector index cannot be reached.", retry_after_seconds=2) from error
+            raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> UnavailableError:
+    fault = tls.fault(error, "The vector index", "QDRANT_URL", "QDRANT")
+    if fault is None:
+        return UnavailableError("The vector index cannot be reached.", retry_after_seconds=2)
+    return UnavailableError(fault.detail, advice=fault.advice)
 
 
 def _refusal(operation: str, collection: str, error: UnexpectedResponse) -> Exception:

@@ -10,6 +10,9 @@ from quarry_common.vectors.connection import READ_SECONDS, SCHEMA_SECONDS, call
 from quarry_common.vectors.errors import EmbedderMismatchError, VectorIndexError
 from quarry_common.vectors.points import DENSE, SPARSE
 
+PREFIX = "chunks_"
+"""Begins the name of each collection that holds an embedder's points."""
+
 _KEYWORDS = (
     "document_id",
     "collection",
@@ -19,7 +22,8 @@ _KEYWORDS = (
     "source_url",
     "principals",
 )
-_INTEGERS = ("active", "restricted", "version")
+_FLAGS = ("active", "restricted")
+_INTEGERS = ("version",)
 _DATES = ("created_at", "updated_at")
 
 _Index = (
@@ -36,6 +40,13 @@ PAYLOAD_INDEXES: dict[str, _Index] = {
     **dict.fromkeys(
         _KEYWORDS, models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False)
     ),
+    # Compared, never ranged over: an index for ranges would only take time and memory.
+    **dict.fromkeys(
+        _FLAGS,
+        models.IntegerIndexParams(
+            type=models.IntegerIndexType.INTEGER, lookup=True, range=False, enable_hnsw=False
+        ),
+    ),
     **dict.fromkeys(
         _INTEGERS, models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, enable_hnsw=False)
     ),
@@ -47,7 +58,7 @@ PAYLOAD_INDEXES: dict[str, _Index] = {
 
 def collection_name(embedder_id: str) -> str:
     """Return the name of the collection that holds an embedder's points."""
-    return "chunks_" + re.sub(r"[^A-Za-z0-9_.-]", "_", embedder_id)
+    return PREFIX + re.sub(r"[^A-Za-z0-9_.-]", "_", embedder_id)
 
 
 async def ensure_collection(

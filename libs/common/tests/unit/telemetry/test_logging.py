@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from quarry_common import keys
-from quarry_common.contracts.tenancy import KeyLabel
+from quarry_common.contracts.api_keys import KeyLabel
 from quarry_common.telemetry.logging import JsonFormatter, bound
 
 
