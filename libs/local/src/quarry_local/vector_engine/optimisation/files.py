@@ -10,6 +10,9 @@ from threading import Event
 STEP_BYTES = 8 * 1024 * 1024
 """Bytes between two looks at the clock."""
 
+MAPPED_WHOLE_BYTES = 8 * 1024 * 1024
+"""Files up to this size the library maps whole when it opens them, holes as well."""
+
 _BLOCK_BYTES = 512  # the unit of st_blocks
 
 
@@ -95,6 +98,7 @@ def warm(folder: Path) -> None:
         if path.is_file():
             with path.open("rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
-                for start, end in _extents(file.fileno(), size):
+                whole = size <= MAPPED_WHOLE_BYTES
+                for start, end in [(0, size)] if whole else _extents(file.fileno(), size):
                     for offset in range(start, end, STEP_BYTES):
                         os.pread(file.fileno(), min(STEP_BYTES, end - offset), offset)
