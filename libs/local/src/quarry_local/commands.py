@@ -1,6 +1,7 @@
 """`quarry up, down, status, logs, doctor, credentials`."""
 
 import functools
+import logging
 import os
 import sys
 import time
@@ -13,6 +14,8 @@ import click
 from rich.console import Console
 
 from quarry_client.errors import ClientError
+from quarry_common.errors import QuarryError
+from quarry_common.settings import value_of
 from quarry_local import doctor as checks
 from quarry_local import platform, sample, supervisor
 from quarry_local.errors import LocalError
@@ -39,7 +42,7 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except LocalError as error:
+        except QuarryError as error:
             raise click.ClickException(f"{error.data.detail}\n{error.data.advice}") from error
         except ClientError as error:
             raise click.ClickException(f"{error.detail}\n{error.advice}") from error
@@ -87,7 +90,7 @@ def up(foreground: bool, with_sample: bool) -> None:
     if already:
         steps.done("The platform runs already")
         _warn_of_other_port(state, environ)
-    operator_key = environ.get("OPERATOR_KEY") or load_secrets(layout.secrets).operator_key
+    operator_key = value_of("OPERATOR_KEY", environ) or load_secrets(layout.secrets).operator_key
     found = sample.ensure_credentials(layout.credentials, state.url, operator_key)
     steps.done(f"Tenant `{found.tenant_slug}` and an API key")
     if with_sample:
@@ -150,8 +153,11 @@ def logs(name: str | None, following: bool, lines: int) -> None:
 
 
 @click.command()
+@told
 def doctor() -> None:
     """Check this machine; each finding says what to do."""
+    # What a connection logs while it is tried, its finding tells.
+    logging.getLogger().addHandler(logging.NullHandler())
     findings = checks.examine(find_layout(), dict(os.environ))
     for finding in findings:
         click.echo(f"{'ok ' if finding.ok else 'BAD'}  {finding.subject:<14} {finding.detail}")

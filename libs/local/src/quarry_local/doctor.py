@@ -7,17 +7,16 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import psutil
 
+from quarry_common.settings import SettingsError, value_of
 from quarry_local.errors import LocalError
 from quarry_local.layout import Layout
 from quarry_local.plan import http_port, needed
 from quarry_local.ports import holder, is_free
-from quarry_local.servers import binaries, postgres
+from quarry_local.servers import binaries
 from quarry_local.servers.accounts import may_pass, unprivileged_user
-from quarry_local.servers.wire import http_ready, tcp_ready
 from quarry_local.state import load_state
 
 LEAST_DISK_BYTES = 2 * 2**30
@@ -67,22 +66,18 @@ def _programs(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _reachability(environ: Mapping[str, str]) -> Iterator[Finding]:
     for variable in ("DATABASE_URL", "REDIS_URL", "NATS_URL", "QDRANT_URL"):
-        given = environ.get(variable)
-        if not given:
+        if not value_of(variable, environ):
             continue
-        if variable == "DATABASE_URL":
-            why = postgres.check(given)
-        elif variable == "QDRANT_URL":
-            why = http_ready(f"{given.rstrip('/')}/readyz")
-        else:
-            parts = urlsplit(given.split(",")[0])
-            why = tcp_ready(
-                parts.hostname or "127.0.0.1", parts.port or (6379 if variable == "REDIS_URL" else 4222)
-            )
-        advice = (
-            f"Start that server, correct {variable}, or unset it to have one started here." if why else ""
-        )
-        yield Finding(variable, not why, why or "answers", advice)
+        # It loads the clients of all servers; a start of the platform does without.
+        from quarry_local.reach import refusal  # noqa: PLC0415
+
+        why = refusal(variable, environ)
+        if why is None:
+            yield Finding(variable, True, "answers")
+            continue
+        mend = f"Start that server, correct {variable}, or unset it to have one started here."
+        advice = why.data.advice if isinstance(why, SettingsError) else mend
+        yield Finding(variable, False, why.data.detail, advice)
 
 
 def _port(layout: Layout, environ: Mapping[str, str]) -> Finding:

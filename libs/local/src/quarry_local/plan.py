@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from quarry_common.settings import value_of
 from quarry_local.errors import LocalError
 from quarry_local.layout import Layout, project_root
 from quarry_local.ports import LOOPBACK, free_port
@@ -38,7 +39,7 @@ class Plan:
 
 def needed(environ: Mapping[str, str]) -> list[Wanted]:
     """Return the programs that the platform starts itself, because no URL names another server."""
-    return [each for each in (POSTGRES, REDIS, NATS) if not environ.get(each.variable)]
+    return [each for each in (POSTGRES, REDIS, NATS) if not value_of(each.variable, environ)]
 
 
 def service_names() -> list[str]:
@@ -64,19 +65,19 @@ def make_plan(layout: Layout, secrets: Secrets, environ: Mapping[str, str], last
     servers: list[Program] = []
     urls: dict[str, str] = {}
 
-    if not (admin_dsn := environ.get("DATABASE_URL", "")):
+    if not (admin_dsn := value_of("DATABASE_URL", environ)):
         port = ports.take("postgres", USUAL_PORTS["postgres"])
         servers.append(postgres.program(layout.var / "postgres", port, secrets.postgres_password, DATABASE))
         admin_dsn = postgres.url(port, secrets.postgres_password, database=DATABASE)
-    if not environ.get("REDIS_URL"):
+    if not value_of("REDIS_URL", environ):
         port = ports.take("redis", USUAL_PORTS["redis"])
         servers.append(redis.program(layout.var / "redis", port, secrets.redis_password))
         urls["REDIS_URL"] = redis.url(port, secrets.redis_password)
-    if not environ.get("NATS_URL"):
+    if not value_of("NATS_URL", environ):
         port = ports.take("nats", USUAL_PORTS["nats"])
         servers.append(nats.program(layout.var / "nats", port, secrets.nats_password))
         urls["NATS_URL"] = nats.url(port, secrets.nats_password)
-    if not environ.get("QDRANT_URL"):
+    if not value_of("QDRANT_URL", environ):
         port = ports.take("vector-engine", USUAL_PORTS["vector-engine"])
         servers.append(vector_engine.program(layout.var / "vectors", port))
         urls["QDRANT_URL"] = vector_engine.url(port)
@@ -84,14 +85,14 @@ def make_plan(layout: Layout, secrets: Secrets, environ: Mapping[str, str], last
     shared = {
         **environ,
         **urls,
-        "MIGRATE_DATABASE_URL": environ.get("MIGRATE_DATABASE_URL") or admin_dsn,
+        "MIGRATE_DATABASE_URL": value_of("MIGRATE_DATABASE_URL", environ) or admin_dsn,
         "DATABASE_ROLE_PASSWORD": secrets.role_password,
         "BLOB_URL": environ.get("BLOB_URL") or f"file:{layout.blobs}",
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
     }
     public = http_port(environ)
-    operator_key = environ.get("OPERATOR_KEY") or secrets.operator_key
+    operator_key = value_of("OPERATOR_KEY", environ) or secrets.operator_key
     services = tuple(
         _service(
             name,
@@ -121,7 +122,8 @@ def _service_environment(
     own = {key: value for key, value in shared.items() if not key.startswith("MIGRATE_")}
     del own["DATABASE_ROLE_PASSWORD"]
     own["DATABASE_URL"] = postgres.with_login(admin_dsn, f"quarry_{name}", role_password)
-    own.pop("OPERATOR_KEY", None)
+    for variable in ("OPERATOR_KEY", "OPERATOR_KEY_FILE"):
+        own.pop(variable, None)
     if name == "tenants":
         own["OPERATOR_KEY"] = operator_key
     if name == "gateway":

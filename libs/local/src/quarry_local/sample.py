@@ -10,13 +10,13 @@ import msgspec
 
 from quarry_client.client import Client
 from quarry_client.errors import ApiError
-from quarry_client.types import Answer, Job
-from quarry_common.contracts.tenancy import Scope
+from quarry_client.types import Answer, Job, PlanName
 from quarry_local.errors import LocalError
 from quarry_local.layout import write_private
 
 TENANT = "default"
-SCOPES = [scope.value for scope in Scope if scope is not Scope.PLATFORM]
+PLAN: PlanName = "unlimited"
+"""Whoever runs Quarry for oneself is held up by the disk, not by a quota."""
 INDEX_SECONDS = 300.0
 POLL_SECONDS = 0.1
 QUERY = "How does an uploaded file become searchable?"
@@ -40,7 +40,10 @@ def load_credentials(path: Path) -> Credentials | None:
 
 
 def ensure_credentials(path: Path, url: str, operator_key: str) -> Credentials:
-    """Return working credentials: those in the file, else a new key of the tenant `default`."""
+    """Return working credentials: those in the file, else a new key of the tenant `default`.
+
+    The tenant is made without quotas when it is not there.
+    """
     found = load_credentials(path)
     if found is not None and found.operator_key == operator_key and _works(url, found.api_key):
         kept = msgspec.structs.replace(found, url=url)
@@ -49,12 +52,12 @@ def ensure_credentials(path: Path, url: str, operator_key: str) -> Credentials:
         return kept
     with Client(url, operator_key) as operator:
         try:
-            operator.create_tenant(TENANT, "Default")
+            operator.create_tenant(TENANT, "Default", plan=PLAN)
         except ApiError as error:
-            if error.status != 409:  # it is there from an earlier start
+            if error.status != 409:  # it is there from an earlier start, with the plan that it has by now
                 raise
     with Client(url, operator_key, tenant=TENANT) as operator:
-        created = operator.create_key(f"local-{secrets.token_hex(3)}", scopes=SCOPES)
+        created = operator.create_key(f"local-{secrets.token_hex(3)}", role="admin")
     made = Credentials(url, operator_key, TENANT, created.key)
     write_private(path, _encode(made))
     return made

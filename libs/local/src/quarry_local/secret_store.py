@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from quarry_common import keys
-from quarry_common.contracts.tenancy import KeyLabel
+from quarry_common.contracts.api_keys import KeyLabel
 from quarry_local.errors import LocalError
 from quarry_local.layout import write_private
 

@@ -54,6 +54,34 @@ async def test_session_postgres_asks_for_the_password_and_has_utf8(postgres_admi
         await asyncpg.connect(postgres.with_login(dsn, "postgres", "wrong"))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_password_is_on_no_command_line_and_in_no_file_of_others(kind: str, server_folder: Path) -> None:
+    folder, log = server_folder / f"secret-{kind}", server_folder / f"secret-{kind}.log"
+    program = make(kind, folder, free_port())
+    folder.mkdir(mode=0o711)
+    for conf in ("redis.conf", "nats.conf"):
+        (folder / conf).touch(mode=0o644)  # as somebody may have left it
+
+    with running(program, log) as process:
+        family = [process, *process.children(recursive=True)]
+        assert not [each.cmdline() for each in family if "s3cret" in " ".join(each.cmdline())]
+        holding = [path for path in folder.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+
+    assert len(holding) == (0 if kind == "postgres" else 1)
+    assert [path for path in holding if path.stat().st_mode & 0o077] == []
+    assert "s3cret" not in log.read_text()
+
+
+async def test_nobody_gets_into_postgres_without_a_password(postgres_admin_dsn: str) -> None:
+    connection = await asyncpg.connect(postgres_admin_dsn)
+    methods = await connection.fetch("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
+    stored = await connection.fetch("SELECT rolname FROM pg_authid WHERE rolpassword !~ '^SCRAM-SHA-256'")
+    await connection.close()
+
+    assert [row["auth_method"] for row in methods] == ["scram-sha-256"]
+    assert stored == []
+
+
 def test_each_database_is_fresh(postgres_admin_dsn: str) -> None:
     assert create_database(postgres_admin_dsn) != create_database(postgres_admin_dsn)
 

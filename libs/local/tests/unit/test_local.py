@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from quarry_local.errors import LocalError, PortInUseError
-from quarry_local.layout import write_private
+from quarry_local.layout import Layout, write_private
 from quarry_local.logs import last_lines, rotate
 from quarry_local.minding import restart_delay
-from quarry_local.plan import http_port
+from quarry_local.plan import http_port, make_plan, needed
 from quarry_local.ports import require_free
 from quarry_local.secret_store import load_secrets
 from quarry_local.servers import nats, postgres
@@ -29,6 +29,28 @@ def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
     assert load_secrets(path) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len({first.postgres_password, first.role_password, first.redis_password, first.nats_password}) == 4
+
+
+def test_a_server_may_be_named_by_a_file(tmp_path: Path) -> None:
+    secrets = load_secrets(tmp_path / "secrets.json")
+    dsn = tmp_path / "dsn"
+    dsn.write_text("postgresql://admin:hunter2@db.example:5432/quarry?sslmode=verify-full\n")
+    environ = {
+        "DATABASE_URL_FILE": str(dsn),
+        "DATABASE_CA_FILE": "/ca.pem",
+        "REDIS_URL_FILE": str(dsn),
+        "NATS_URL_FILE": str(dsn),
+        "QDRANT_URL_FILE": str(dsn),
+    }
+
+    plan = make_plan(Layout(tmp_path), secrets, environ, State())
+
+    assert needed(environ) == []
+    assert plan.servers == ()
+    (indexer,) = (each for each in plan.services if each.name == "indexer")
+    login = f"postgresql://quarry_indexer:{secrets.role_password}@db.example"
+    assert indexer.environ["DATABASE_URL"] == f"{login}:5432/quarry?sslmode=verify-full"
+    assert indexer.environ["DATABASE_CA_FILE"] == "/ca.pem"
 
 
 def test_broken_secrets_are_told_and_not_replaced(tmp_path: Path) -> None:

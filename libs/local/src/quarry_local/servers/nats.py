@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from quarry_local.layout import write_private
 from quarry_local.ports import LOOPBACK
 from quarry_local.servers import binaries
 from quarry_local.servers.accounts import own
@@ -64,9 +65,7 @@ def configuration(folder: Path, port: int, password: str, version: str) -> str:
 
 def _prepare(folder: Path, port: int, password: str, version: str) -> None:
     own(folder, None)
-    path = folder / "nats.conf"
-    path.touch(mode=0o600)
-    path.write_text(configuration(folder, port, password, version))
+    write_private(folder / "nats.conf", configuration(folder, port, password, version).encode())
 
 
 def _before(version: str, major: int, minor: int) -> bool:

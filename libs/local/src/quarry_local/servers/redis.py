@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from quarry_local.layout import write_private
 from quarry_local.ports import LOOPBACK
 from quarry_local.servers import binaries
 from quarry_local.servers.accounts import own
@@ -55,6 +56,4 @@ def _prepare(folder: Path, port: int, password: str, durable: bool) -> None:
     if password:
         # In the file and not on the command line, which every user of the machine can read.
         lines.append(f"requirepass {password}")
-    path = folder / "redis.conf"
-    path.touch(mode=0o600)
-    path.write_text("\n".join(lines) + "\n")
+    write_private(folder / "redis.conf", ("\n".join(lines) + "\n").encode())

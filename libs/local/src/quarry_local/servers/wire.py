@@ -55,12 +55,3 @@ def _read_until(connection: socket.socket, *marks: bytes) -> str:
             break
         read += more
     return read.decode("utf-8", "replace")
-
-
-def tcp_ready(host: str, port: int) -> str:
-    """Return an empty string when something listens there, else why not."""
-    try:
-        socket.create_connection((host, port), TIMEOUT_SECONDS).close()
-    except OSError as error:
-        return str(error)
-    return ""
