@@ -1,24 +1,25 @@
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 from nats.aio.client import Client
 
 from quarry_common import keys
+from quarry_common.contracts.api_keys import CREATE_KEY, CreatedKey, CreateKey, Grant, KeyLabel
+from quarry_common.contracts.events import CloudEvent, EventData, decode_data
 from quarry_common.contracts.streams import EVENTS
 from quarry_common.contracts.tenancy import (
-    CREATE_KEY,
     CREATE_TENANT,
     LIST_TENANTS,
     TENANT_SCOPES,
-    CreatedKey,
-    CreateKey,
     CreateTenant,
-    KeyLabel,
     ListTenants,
+    QuotaChanges,
     Scope,
     Tenant,
 )
@@ -28,20 +29,22 @@ from quarry_common.messaging.provision import provision
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.postgres import idempotency
 from quarry_common.postgres.migrations import migrate, read
-from quarry_common.service import Service
+from quarry_common.postgres.pool import Database, connect_pool
+from quarry_common.service import Part, Service
 from quarry_common.settings import load
 from quarry_local.servers.postgres import with_login
 from quarry_local.testing import create_database
 from quarry_tenants.service import build, definition
 from quarry_tenants.settings import TenantsSettings
 
+from .dns_server import DnsServer, serving_names
+
 PASSWORD = "of-the-test"
 OPERATOR_KEY = keys.generate(KeyLabel.LIVE)
 
 
-@pytest.fixture(scope="session")
-async def tenants_admin_dsn(postgres_admin_dsn: str) -> str:
-    """A database with the service's schema; the DSN is the owner's."""
+async def new_schema(postgres_admin_dsn: str) -> str:
+    """Make a database with the service's schema; the DSN is the owner's."""
     dsn = create_database(postgres_admin_dsn, "tenants")
     admin = await asyncpg.connect(dsn)
     try:
@@ -54,20 +57,34 @@ async def tenants_admin_dsn(postgres_admin_dsn: str) -> str:
 
 
 @pytest.fixture(scope="session")
+async def tenants_admin_dsn(postgres_admin_dsn: str) -> str:
+    """The database of the service; the DSN is the owner's."""
+    return await new_schema(postgres_admin_dsn)
+
+
+@pytest.fixture(scope="session")
 def tenants_dsn(tenants_admin_dsn: str) -> str:
     """The DSN of the service's own role."""
     return with_login(tenants_admin_dsn, "quarry_tenants", PASSWORD)
 
 
 @pytest.fixture(scope="session")
-def settings(tenants_dsn: str, nats_url: str) -> TenantsSettings:
+async def names() -> AsyncIterator[DnsServer]:
+    """The DNS as the service sees it."""
+    async with serving_names() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def settings(tenants_dsn: str, nats_url: str, names: DnsServer) -> TenantsSettings:
     return load(
         TenantsSettings,
         {
             "DATABASE_URL": tenants_dsn,
             "NATS_URL": nats_url,
             "OPERATOR_KEY": OPERATOR_KEY,
-            "MAX_KEYS_PER_TENANT": "40",
+            "DOMAIN_NAMESERVERS": f"127.0.0.1:{names.port}",
+            "RESERVED_DOMAINS": "quarry.example",
         },
     )
 
@@ -115,15 +132,16 @@ class Tenancy:
         self._rpc = rpc
         self._made = 0
 
-    async def tenant(self) -> Tenant:
+    async def tenant(self, **quotas: int) -> Tenant:
         self._made += 1
-        return await self._rpc.call(
-            CREATE_TENANT, CreateTenant(f"tenant-{self._made}", f"Tenant {self._made}")
+        request = CreateTenant(
+            f"tenant-{self._made}", f"Tenant {self._made}", quota_changes=QuotaChanges(**quotas)
         )
+        return await self._rpc.call(CREATE_TENANT, request)
 
     async def key(self, tenant_id: UUID, name: str = "a key") -> CreatedKey:
         return await self._rpc.call(
-            CREATE_KEY, CreateKey(tenant_id, name, frozenset({Scope.SEARCH}), granted_by=TENANT_SCOPES)
+            CREATE_KEY, CreateKey(tenant_id, name, Grant(frozenset({Scope.SEARCH})), Grant(TENANT_SCOPES))
         )
 
 
@@ -150,3 +168,40 @@ async def as_service(tenants_dsn: str) -> AsyncIterator["asyncpg.Connection[asyn
         yield connection
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def database(settings: TenantsSettings) -> AsyncIterator[Database]:
+    """Connections of a process of the service's own."""
+    async with connect_pool(settings, "tenants") as connected:
+        yield connected
+
+
+@asynccontextmanager
+async def working(part: Part) -> AsyncIterator[None]:
+    """A part of the service at work."""
+    stopping = asyncio.Event()
+    work = asyncio.create_task(part.run(stopping))
+    try:
+        yield
+    finally:
+        stopping.set()
+        async with asyncio.timeout(10):
+            await work
+
+
+async def until(read: Callable[[], Awaitable[object]], wanted: object, seconds: float = 10.0) -> None:
+    """Wait until what is read is as wanted."""
+    deadline = time.monotonic() + seconds
+    while (found := await read()) != wanted:
+        assert time.monotonic() < deadline, f"{found!r} did not become {wanted!r}"
+        await asyncio.sleep(0.01)
+
+
+async def told(
+    admin: "asyncpg.Connection[asyncpg.Record]", tenant_id: UUID, *types: type[EventData]
+) -> list[EventData]:
+    """The events that were written for a tenant, of the given types or all, in their order."""
+    rows = await admin.fetch("SELECT body FROM outbox WHERE tenant_id = $1 ORDER BY id", tenant_id)
+    found = [decode_data(msgspec.json.decode(row["body"], type=CloudEvent)) for row in rows]
+    return [event for event in found if not types or isinstance(event, types)]

@@ -7,17 +7,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from quarry_common.contracts.tenancy import (
-    CREATE_KEY,
-    CREATE_TENANT,
-    LIST_KEYS,
-    TENANT_SCOPES,
-    CreateKey,
-    CreateTenant,
-    ListKeys,
-    Scope,
-    Tenant,
-)
+from quarry_common.contracts.api_keys import CREATE_KEY, LIST_KEYS, CreateKey, Grant, ListKeys
+from quarry_common.contracts.tenancy import CREATE_TENANT, TENANT_SCOPES, CreateTenant, Scope, Tenant
 from quarry_common.errors import RemoteError
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.postgres.pool import connect_pool
@@ -29,7 +20,11 @@ from .conftest import Tenancy
 
 def asks_for_key(tenant: Tenant, key: str | None, *scopes: Scope, name: str = "shop") -> CreateKey:
     return CreateKey(
-        tenant.id, name, frozenset(scopes or {Scope.SEARCH}), granted_by=TENANT_SCOPES, idempotency_key=key
+        tenant.id,
+        name,
+        Grant(frozenset(scopes or {Scope.SEARCH})),
+        Grant(TENANT_SCOPES),
+        idempotency_key=key,
     )
 
 
@@ -69,8 +64,10 @@ async def test_the_same_idempotency_key_with_another_request_is_refused(
     for other in (
         asks_for_key(tenant, "one", name="another"),
         asks_for_key(tenant, "one", Scope.SEARCH, Scope.KEYS_READ),
-        msgspec.structs.replace(first, granted_by=frozenset({Scope.SEARCH})),
-        msgspec.structs.replace(first, expires_at=datetime.now(UTC) + timedelta(days=1)),
+        msgspec.structs.replace(first, maker=Grant(frozenset({Scope.SEARCH}))),
+        msgspec.structs.replace(
+            first, grant=Grant(first.grant.scopes, expires_at=datetime.now(UTC) + timedelta(days=1))
+        ),
     ):
         with pytest.raises(RemoteError) as caught:
             await rpc.call(CREATE_KEY, other)

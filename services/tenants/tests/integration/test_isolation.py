@@ -5,6 +5,10 @@ import pytest
 
 from .conftest import Tenancy
 
+COUNTED_TABLES = {"audit_entries", "audit_heads", "key_days", "search_days"}
+PURGED_TABLES = COUNTED_TABLES | {"api_keys", "domains", "signing_keys"}
+TENANT_TABLES = PURGED_TABLES | {"organizations", "receipts", "purges", "outbox", "idempotency_keys"}
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -63,6 +67,14 @@ async def test_nothing_can_be_written_for_another_tenant(tenancy: Tenancy, as_se
         "DELETE FROM organizations",
         "UPDATE api_keys SET tenant_id = gen_random_uuid()",
         "UPDATE api_keys SET scopes = '{search}'",
+        "UPDATE audit_entries SET target = 'another'",
+        "DELETE FROM audit_entries",
+        "DELETE FROM audit_heads",
+        "DELETE FROM purges",
+        "DELETE FROM signing_keys",
+        "UPDATE signing_keys SET public_key = sha256('mine')",
+        "UPDATE domains SET token = 'mine'",
+        "UPDATE domains SET name = 'theirs.example'",
         "ALTER TABLE api_keys NO FORCE ROW LEVEL SECURITY",
         "CREATE TABLE mine (id int)",
         "DELETE FROM migrations",
@@ -79,8 +91,13 @@ async def test_the_service_may_not(as_service: Connection, statement: str) -> No
         "SELECT * FROM api_keys",
         "SELECT name, metadata FROM api_keys",
         "UPDATE api_keys SET revoked_at = now()",
-        "UPDATE organizations SET disabled = true",
-        "INSERT INTO organizations (id, slug, name) VALUES (gen_random_uuid(), 'w', 'w')",
+        "UPDATE organizations SET state = 'disabled'",
+        "INSERT INTO organizations (id, slug, name, plan) VALUES (gen_random_uuid(), 'w', 'w', 'standard')",
+        "UPDATE audit_entries SET target = 'another'",
+        "UPDATE domains SET state = 'verified'",
+        "UPDATE signing_keys SET public_key = sha256('mine')",
+        "UPDATE search_days SET answered = 0",
+        "UPDATE purges SET finished_at = now()",
         "DELETE FROM operator_keys",
         "UPDATE operator_keys SET key_sha256 = sha256('mine')",
     ],
@@ -104,7 +121,7 @@ async def test_every_table_with_tenants_forces_row_level_security(admin: Connect
     )
 
     tenant_tables = {row["name"] for row in rows if row["has_tenant"]}
-    assert tenant_tables == {"organizations", "api_keys", "outbox", "idempotency_keys"}
+    assert tenant_tables == TENANT_TABLES
     assert all(row["enabled"] and row["forced"] for row in rows if row["has_tenant"])
     assert not [row for row in rows if row["owner"].startswith("quarry_")]
 
@@ -115,16 +132,49 @@ async def test_every_table_with_tenants_has_the_tenants_policy(admin: Connection
     )
 
     ours = {row["tablename"]: row for row in rows if row["roles"] == ["quarry_tenants"]}
-    assert ours.keys() == {"organizations", "api_keys", "outbox", "idempotency_keys"}
+    assert ours.keys() == TENANT_TABLES
     for row in ours.values():
         assert row["cmd"] == "ALL"
         assert "NULLIF(current_setting('app.tenant_id'::text, true), ''::text)" in row["qual"]
         assert row["qual"] == row["with_check"]
-    crossing = {(row["tablename"], row["cmd"]) for row in rows if row["roles"] == ["quarry_tenants_worker"]}
-    assert crossing == {
-        ("organizations", "SELECT"), ("api_keys", "SELECT"), ("outbox", "ALL"), ("idempotency_keys", "ALL"),
-    }  # fmt: skip
+    crossing = [
+        (row["tablename"], row["cmd"], "purging(tenant_id)" in row["qual"])
+        for row in rows
+        if row["roles"] == ["quarry_tenants_worker"]
+    ]
+    assert sorted(crossing) == sorted(
+        [
+            *((name, "SELECT", False) for name in ("organizations", "api_keys", "domains", "signing_keys")),
+            *((name, "ALL", False) for name in ("outbox", "idempotency_keys", "receipts")),
+            ("purges", "SELECT", False),
+            ("purges", "UPDATE", True),
+            *(("search_days", what, False) for what in ("SELECT", "UPDATE")),
+            *((name, "DELETE", True) for name in PURGED_TABLES),
+            *((name, "SELECT", True) for name in COUNTED_TABLES),
+        ]
+    )
     assert len(rows) == len(ours) + len(crossing)
+
+
+async def test_the_worker_removes_rows_of_tenants_that_are_being_purged_and_of_no_others(
+    as_service: Connection, admin: Connection, tenancy: Tenancy
+) -> None:
+    kept, going = await tenancy.tenant(), await tenancy.tenant()
+    for tenant in (kept, going):
+        await tenancy.key(tenant.id)
+    await admin.execute("UPDATE organizations SET state = 'purging' WHERE id = $1", going.id)
+
+    async with as_service.transaction():
+        await as_service.execute("SET LOCAL ROLE quarry_tenants_worker")
+        for tenant in (kept, going):
+            await as_service.execute("DELETE FROM api_keys WHERE tenant_id = $1", tenant.id)
+            await as_service.execute("DELETE FROM audit_entries WHERE tenant_id = $1", tenant.id)
+
+    for table in ("api_keys", "audit_entries"):
+        left = await admin.fetch(
+            f"SELECT tenant_id FROM {table} WHERE tenant_id = ANY ($1)", [kept.id, going.id]
+        )
+        assert {row["tenant_id"] for row in left} == {kept.id}
 
 
 async def test_neither_role_goes_round_row_level_security(admin: Connection) -> None:

@@ -7,22 +7,22 @@ import msgspec
 import pytest
 
 from quarry_common import keys
-from quarry_common.contracts.tenancy import (
+from quarry_common.contracts.api_keys import (
     CREATE_KEY,
     LIST_KEYS,
     RESOLVE_KEY,
     REVOKE_KEY,
-    TENANT_SCOPES,
     ApiKey,
     CreatedKey,
     CreateKey,
+    Grant,
     KeyLabel,
     ListKeys,
     Principal,
     ResolveKey,
     RevokeKey,
-    Scope,
 )
+from quarry_common.contracts.tenancy import TENANT_SCOPES, Scope
 from quarry_common.errors import RemoteError
 from quarry_common.ids import new_id
 from quarry_common.messaging.rpc import RpcClient
@@ -30,6 +30,9 @@ from quarry_common.messaging.rpc import RpcClient
 from .conftest import Tenancy
 
 SEARCH = frozenset({Scope.SEARCH})
+ADMIN = Grant(TENANT_SCOPES)
+NAIVE = datetime(2050, 1, 1)  # noqa: DTZ001 - what is refused
+LATEST = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14)))
 
 
 async def resolve(rpc: RpcClient, key: str) -> Principal:
@@ -44,12 +47,25 @@ async def test_a_key_resolves_to_its_tenant_and_scopes(rpc: RpcClient, tenancy: 
     made = await rpc.call(
         CREATE_KEY,
         CreateKey(
-            tenant.id, "reader", scopes, TENANT_SCOPES, KeyLabel.TEST, {"team": 'a "quoted" ☃'}, expires_at
+            tenant.id,
+            "reader",
+            Grant(scopes, expires_at=expires_at),
+            ADMIN,
+            KeyLabel.TEST,
+            {"team": 'a "quoted" ☃'},
         ),
     )
     principal = await resolve(rpc, made.key)
 
-    assert principal == Principal(made.api_key.id, tenant.id, tenant.slug, scopes, expires_at)
+    assert principal == Principal(
+        made.api_key.id,
+        tenant.id,
+        tenant.slug,
+        scopes,
+        expires_at,
+        rate_bucket=made.api_key.id,
+        quotas=tenant.quotas,
+    )
     assert made.key.startswith("qk_test_")
     assert made.key.startswith(made.api_key.prefix)
     assert made.api_key.metadata == {"team": 'a "quoted" ☃'}
@@ -74,7 +90,9 @@ async def test_a_key_cannot_grant_what_its_maker_lacks(rpc: RpcClient, tenancy: 
     tenant = await tenancy.tenant()
 
     with pytest.raises(RemoteError) as caught:
-        await rpc.call(CREATE_KEY, CreateKey(tenant.id, "more", SEARCH | {Scope.KEYS_WRITE}, SEARCH))
+        await rpc.call(
+            CREATE_KEY, CreateKey(tenant.id, "more", Grant(SEARCH | {Scope.KEYS_WRITE}), Grant(SEARCH))
+        )
 
     assert caught.value.data.status == 403
     assert "keys:write" in caught.value.data.detail
@@ -83,7 +101,7 @@ async def test_a_key_cannot_grant_what_its_maker_lacks(rpc: RpcClient, tenancy: 
 async def test_the_operator_may_grant_every_scope_of_a_tenant(rpc: RpcClient, tenancy: Tenancy) -> None:
     tenant = await tenancy.tenant()
 
-    made = await rpc.call(CREATE_KEY, CreateKey(tenant.id, "all", TENANT_SCOPES, frozenset({Scope.PLATFORM})))
+    made = await rpc.call(CREATE_KEY, CreateKey(tenant.id, "all", ADMIN, Grant(frozenset({Scope.PLATFORM}))))
 
     assert frozenset(made.api_key.scopes) == TENANT_SCOPES
 
@@ -93,7 +111,8 @@ async def test_no_key_of_a_tenant_has_the_platform_scope(rpc: RpcClient, tenancy
 
     with pytest.raises(RemoteError) as caught:
         await rpc.call(
-            CREATE_KEY, CreateKey(tenant.id, "root", frozenset({Scope.PLATFORM}), frozenset(Scope))
+            CREATE_KEY,
+            CreateKey(tenant.id, "root", Grant(frozenset({Scope.PLATFORM})), Grant(frozenset(Scope))),
         )
 
     assert caught.value.data.code == "validation_failed"
@@ -105,10 +124,14 @@ async def test_no_key_of_a_tenant_has_the_platform_scope(rpc: RpcClient, tenancy
         ("name", {"name": ""}),
         ("name", {"name": "x" * 201}),
         ("name", {"name": "a\0b"}),
-        ("scopes", {"scopes": frozenset()}),
-        ("expires_at", {"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}),
-        ("expires_at", {"expires_at": datetime(2050, 1, 1)}),  # noqa: DTZ001 - what is refused
-        ("expires_at", {"expires_at": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14)))}),
+        ("scopes", {"grant": Grant(frozenset())}),
+        ("expires_at", {"grant": Grant(SEARCH, expires_at=datetime(2020, 1, 1, tzinfo=UTC))}),
+        ("expires_at", {"grant": Grant(SEARCH, expires_at=NAIVE)}),
+        ("expires_at", {"grant": Grant(SEARCH, expires_at=LATEST)}),
+        ("networks[1]", {"grant": Grant(SEARCH, networks=("10.0.0.0/8", "10.0.0.1/8"))}),
+        ("collections", {"grant": Grant(SEARCH, collections=frozenset({""}))}),
+        ("principals", {"grant": Grant(SEARCH, principals=frozenset({"a\0b"}))}),
+        ("requests_per_second", {"requests_per_second": 0}),
         ("metadata", {"metadata": {str(i): "" for i in range(51)}}),
         ("metadata.", {"metadata": {"": "x"}}),
         ("metadata.long", {"metadata": {"long": "x" * 501}}),
@@ -120,7 +143,7 @@ async def test_a_wrong_field_is_named(
     rpc: RpcClient, tenancy: Tenancy, field: str, change: dict[str, object]
 ) -> None:
     tenant = await tenancy.tenant()
-    request = CreateKey(tenant.id, "fine", SEARCH, TENANT_SCOPES)
+    request = CreateKey(tenant.id, "fine", Grant(SEARCH), ADMIN)
 
     with pytest.raises(RemoteError) as caught:
         await rpc.call(CREATE_KEY, msgspec.structs.replace(request, **change))
@@ -131,7 +154,7 @@ async def test_a_wrong_field_is_named(
 
 async def test_a_key_for_a_tenant_that_is_not_there_is_not_made(rpc: RpcClient) -> None:
     with pytest.raises(RemoteError) as caught:
-        await rpc.call(CREATE_KEY, CreateKey(new_id(), "lost", SEARCH, TENANT_SCOPES))
+        await rpc.call(CREATE_KEY, CreateKey(new_id(), "lost", Grant(SEARCH), ADMIN))
 
     assert caught.value.data.code == "not_found"
 
@@ -177,7 +200,7 @@ async def test_a_disabled_tenants_keys_are_refused_and_none_is_made(
 ) -> None:
     tenant = await tenancy.tenant()
     made = await tenancy.key(tenant.id)
-    await admin.execute("UPDATE organizations SET disabled = true WHERE id = $1", tenant.id)
+    await admin.execute("UPDATE organizations SET state = 'disabled' WHERE id = $1", tenant.id)
 
     with pytest.raises(RemoteError, match=f"{tenant.slug} is disabled") as caught:
         await resolve(rpc, made.key)
@@ -212,7 +235,7 @@ async def test_pages_hold_every_key_once_in_the_order_of_creation(rpc: RpcClient
 async def test_a_tenant_has_no_more_keys_than_its_limit_however_they_are_asked_for(
     rpc: RpcClient, tenancy: Tenancy
 ) -> None:
-    tenant = await tenancy.tenant()
+    tenant = await tenancy.tenant(keys=40)
 
     answers = await asyncio.gather(*(tenancy.key(tenant.id) for _ in range(50)), return_exceptions=True)
 
@@ -221,7 +244,7 @@ async def test_a_tenant_has_no_more_keys_than_its_limit_however_they_are_asked_f
 
 
 async def test_a_revoked_key_makes_room_for_another(rpc: RpcClient, tenancy: Tenancy) -> None:
-    tenant = await tenancy.tenant()
+    tenant = await tenancy.tenant(keys=40)
     made = await asyncio.gather(*(tenancy.key(tenant.id) for _ in range(40)))
 
     await rpc.call(REVOKE_KEY, RevokeKey(tenant.id, made[0].api_key.id))

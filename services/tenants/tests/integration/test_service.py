@@ -12,6 +12,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from pydantic import SecretStr
 
 from quarry_common import keys
+from quarry_common.contracts.api_keys import RESOLVE_KEY, REVOKE_KEY, KeyLabel, ResolveKey, RevokeKey
 from quarry_common.contracts.events import (
     ApiKeyCreated,
     ApiKeyRevoked,
@@ -20,20 +21,13 @@ from quarry_common.contracts.events import (
     TenantCreated,
     decode_data,
 )
-from quarry_common.contracts.tenancy import (
-    CREATE_TENANT,
-    RESOLVE_KEY,
-    REVOKE_KEY,
-    CreateTenant,
-    KeyLabel,
-    ResolveKey,
-    RevokeKey,
-    Scope,
-)
+from quarry_common.contracts.purging import GET_RECEIPT, ReceiptOf
+from quarry_common.contracts.tenancy import CREATE_TENANT, CreateTenant, Scope
 from quarry_common.errors import RemoteError, UnavailableError
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.service import Service
 from quarry_local.servers.postgres import with_database
+from quarry_tenants.purging import Purging
 from quarry_tenants.service import build
 from quarry_tenants.settings import TenantsSettings
 
@@ -128,6 +122,13 @@ async def test_processes_that_start_together_leave_one_operator_key(
     await start(OPERATOR_KEY)
 
     assert usable == 1
+
+
+async def test_it_purges_and_answers_for_receipts(rpc: RpcClient, service: Service) -> None:
+    assert [part for part in service.parts if isinstance(part, Purging)]
+    with pytest.raises(RemoteError, match="is being purged, or was") as caught:
+        await rpc.call(GET_RECEIPT, ReceiptOf("nobody"))
+    assert caught.value.data.code == "not_found"
 
 
 async def test_it_is_ready_when_database_and_bus_answer(service: Service) -> None:

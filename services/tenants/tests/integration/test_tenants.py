@@ -10,6 +10,7 @@ from quarry_common.contracts.tenancy import (
     ListTenants,
     ResolveSlug,
     Tenant,
+    TenantState,
 )
 from quarry_common.errors import RemoteError
 from quarry_common.messaging.rpc import RpcClient
@@ -21,7 +22,7 @@ async def test_a_created_tenant_is_found_by_its_slug(rpc: RpcClient) -> None:
     found = await rpc.call(RESOLVE_SLUG, ResolveSlug("acme"))
 
     assert found == created
-    assert (found.slug, found.name, found.disabled) == ("acme", "Acme Ltd", False)
+    assert (found.slug, found.name, found.state) == ("acme", "Acme Ltd", TenantState.ACTIVE)
 
 
 async def test_a_slug_that_is_taken_is_a_conflict(rpc: RpcClient) -> None:

@@ -1,0 +1,1 @@
+"""Rules of tenants, keys and the audit log: no I/O."""
