@@ -8,6 +8,9 @@ from quarry_common.blobs import open_store
 from quarry_common.contracts import collections as collection_contract
 from quarry_common.contracts import documents
 from quarry_common.contracts import jobs as job_contract
+from quarry_common.contracts import usage as usage_contract
+from quarry_common.contracts.audit import OWNERS_OF
+from quarry_common.contracts.purging import PURGE_DOCUMENTS
 from quarry_common.contracts.streams import INDEXER_COMMANDS
 from quarry_common.embedding.load import open_embedder
 from quarry_common.messaging.broker import broker, check, connect
@@ -16,11 +19,12 @@ from quarry_common.messaging.heartbeat import Heartbeat
 from quarry_common.messaging.outbox import Relay
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.messaging.watchdog import consumers_exist
-from quarry_common.postgres.pool import connect_pool
+from quarry_common.postgres.pool import Database, connect_pool
 from quarry_common.postgres.sessions import SilentSessions
 from quarry_common.service import Service, ServiceDefinition
 from quarry_common.vectors.connection import connect as connect_qdrant
 from quarry_common.vectors.index import VectorIndex
+from quarry_common.vectors.tenants import TenantPoints
 from quarry_indexer import SERVICE
 from quarry_indexer.chunking.chunk import ChunkOptions
 from quarry_indexer.domain.collection_settings import Limits
@@ -31,12 +35,17 @@ from quarry_indexer.handlers.commands import Commands
 from quarry_indexer.handlers.documents import Documents
 from quarry_indexer.handlers.inspection import IndexInspection
 from quarry_indexer.handlers.jobs import Jobs
+from quarry_indexer.handlers.owners import Ownership
+from quarry_indexer.handlers.purging import TenantPurging
+from quarry_indexer.handlers.usage import UsageReports
 from quarry_indexer.indexing.activation import Activation
 from quarry_indexer.indexing.embedding import CachedEmbedder
 from quarry_indexer.indexing.inspection import Inspection
 from quarry_indexer.indexing.pipeline import Pipeline
 from quarry_indexer.indexing.purge import Purge
 from quarry_indexer.indexing.reading import Reader
+from quarry_indexer.indexing.recount import Recount
+from quarry_indexer.indexing.tenant_purge import TenantPurge
 from quarry_indexer.indexing.upkeep import Upkeep
 from quarry_indexer.indexing.worker import Worker
 from quarry_indexer.indexing.writing import Writer
@@ -78,6 +87,7 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
             blobs,
             index,
             inspection,
+            Recount(database, interval_seconds=settings.quota_recount_seconds),
             interval_seconds=settings.index_check_seconds,
             embedding_days=settings.embedding_cache_days,
         )
@@ -99,20 +109,15 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
         rpc.answer(documents.DELETE_DOCUMENT, changes.delete)
         rpc.answer(documents.REINDEX, changes.reindex)
         rpc.answer(documents.INSPECT_INDEX, IndexInspection(database, inspection).inspect)
-        rpc.answer(job_contract.GET_JOB, jobs.get)
-        rpc.answer(job_contract.LIST_JOBS, jobs.list)
-        rpc.answer(job_contract.CANCEL_JOB, jobs.cancel)
-        rpc.answer(job_contract.CANCEL_JOBS, jobs.cancel_all)
-        rpc.answer(job_contract.RETRY_JOB, jobs.retry)
-        rpc.answer(job_contract.LIST_DEAD_LETTERS, jobs.list_dead_letters)
-        rpc.answer(job_contract.REPLAY_DEAD_LETTERS, jobs.replay)
-        rpc.answer(job_contract.DISCARD_DEAD_LETTERS, jobs.discard)
+        _answer_for_jobs(rpc, jobs)
         rpc.answer(collection_contract.CREATE_COLLECTION, collections.create)
         rpc.answer(collection_contract.GET_COLLECTION, collections.get)
         rpc.answer(collection_contract.LIST_COLLECTIONS, collections.list)
         rpc.answer(collection_contract.UPDATE_COLLECTION, collections.update)
         rpc.answer(collection_contract.SETTINGS, collections.settings)
         rpc.answer(collection_contract.DELETE_COLLECTION, collections.delete)
+        removal = TenantPurge(database, blobs, TenantPoints(client), lease_seconds=settings.job_lease_seconds)
+        _answer_for_tenants(rpc, database, removal)
 
         commands = DurableConsumer(
             broker(settings, "quarry-indexer-commands"), INDEXER_COMMANDS, Commands(worker, purge).receive
@@ -128,6 +133,25 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
                 "vector_index": index.check,
             },
         )
+
+
+def _answer_for_jobs(rpc: RpcServer, jobs: Jobs) -> None:
+    rpc.answer(job_contract.GET_JOB, jobs.get)
+    rpc.answer(job_contract.LIST_JOBS, jobs.list)
+    rpc.answer(job_contract.CANCEL_JOB, jobs.cancel)
+    rpc.answer(job_contract.CANCEL_JOBS, jobs.cancel_all)
+    rpc.answer(job_contract.RETRY_JOB, jobs.retry)
+    rpc.answer(job_contract.LIST_DEAD_LETTERS, jobs.list_dead_letters)
+    rpc.answer(job_contract.REPLAY_DEAD_LETTERS, jobs.replay)
+    rpc.answer(job_contract.DISCARD_DEAD_LETTERS, jobs.discard)
+
+
+def _answer_for_tenants(rpc: RpcServer, database: Database, removal: TenantPurge) -> None:
+    reports = UsageReports(database)
+    rpc.answer(usage_contract.INDEX_DAYS, reports.days)
+    rpc.answer(usage_contract.STORED_NOW, reports.stored)
+    rpc.answer(PURGE_DOCUMENTS, TenantPurging(removal).purge)
+    rpc.answer(OWNERS_OF, Ownership(database).owners)
 
 
 definition = ServiceDefinition(

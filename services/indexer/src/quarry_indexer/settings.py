@@ -43,6 +43,11 @@ class IndexerSettings(
         description="Time between two looks through index and blob store for what does not belong there or "
         "is missing; 0 never looks.",
     )
+    quota_recount_seconds: Annotated[float, Field(ge=0, le=2_592_000)] = Field(
+        86_400.0,
+        description="Time after which a tenant's documents and bytes are counted anew, and what is counted "
+        "with each change is held against it; 0 never counts.",
+    )
     embedding_cache_days: Annotated[int, Field(ge=0, le=3650)] = Field(
         30, description="Days for which the vector of a text is kept after it was used last."
     )

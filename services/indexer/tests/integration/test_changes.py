@@ -28,6 +28,7 @@ from quarry_common.vectors.index import VectorIndex
 from quarry_common.vectors.queries import Legs
 from quarry_indexer.handlers.changes import Changes
 from quarry_indexer.indexing.inspection import Inspection
+from quarry_indexer.indexing.recount import Recount
 from quarry_indexer.indexing.upkeep import Upkeep
 from quarry_indexer.settings import IndexerSettings
 
@@ -181,6 +182,7 @@ async def own_changes(
             None,  # type: ignore[arg-type]
             index,
             Inspection(database, index, lambda: None),
+            Recount(database, interval_seconds=0),
             interval_seconds=0,
             embedding_days=30,
         )

@@ -19,6 +19,7 @@ from quarry_common.settings import load
 from quarry_common.vectors.index import _points
 from quarry_common.vectors.points import ChunkPoint
 from quarry_indexer.indexing.inspection import Inspection
+from quarry_indexer.indexing.recount import Recount
 from quarry_indexer.indexing.upkeep import Upkeep
 from quarry_indexer.settings import IndexerSettings
 
@@ -126,7 +127,10 @@ async def upkeep(tenant: Indexer, environment: dict[str, str]) -> AsyncIterator[
     settings = load(IndexerSettings, environment)
     async with connect_pool(settings, "indexer") as database:
         inspection = Inspection(database, tenant.index, lambda: None)
-        yield Upkeep(database, tenant.blobs, tenant.index, inspection, interval_seconds=60, embedding_days=30)
+        recount = Recount(database, interval_seconds=0)
+        yield Upkeep(
+            database, tenant.blobs, tenant.index, inspection, recount, interval_seconds=60, embedding_days=30
+        )
 
 
 async def test_blobs_that_nothing_names_are_removed_once_they_are_old(

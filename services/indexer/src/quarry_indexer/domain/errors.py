@@ -1,4 +1,11 @@
-from quarry_common.errors import ConflictError, NotFoundError, QuarryError, ValidationError
+from quarry_common.contracts.usage import Quota
+from quarry_common.errors import (
+    ConflictError,
+    NotFoundError,
+    QuarryError,
+    QuotaExceededError,
+    ValidationError,
+)
 
 
 class CollectionMissingError(NotFoundError):
@@ -47,6 +54,14 @@ class EmptyDocumentError(ValidationError):
     code = "document_empty"
     title = "The document is empty"
     advice = "Give it a title, some content, or both."
+
+
+class NoRoomError(QuotaExceededError):
+    """A document does not fit into what is left of a quota."""
+
+    def __init__(self, quota: Quota, detail: str) -> None:
+        super().__init__(detail)
+        self.quota = quota
 
 
 class JobOpenError(ConflictError):

@@ -1,13 +1,16 @@
-"""Accepting documents: one transaction writes what they say, their jobs, their events and commands."""
+"""Accepting documents: one transaction writes what they say, their jobs, their events and commands, and
+counts them."""
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol
 from uuid import UUID
+
+import asyncpg
 
 from quarry_common.blobs import BlobStore
 from quarry_common.contracts.collections import DEFAULT_COLLECTION
-from quarry_common.contracts.commands import IndexDocument
 from quarry_common.contracts.documents import (
     ACCEPT,
     ACCEPT_BATCH,
@@ -19,49 +22,39 @@ from quarry_common.contracts.documents import (
     BatchItem,
     BatchResult,
     BlobRef,
-    Condition,
+    Room,
 )
-from quarry_common.contracts.events import DocumentUploaded, JobCancelled
-from quarry_common.contracts.jobs import Priority
 from quarry_common.errors import QuarryError, UnavailableError, ValidationError, error_data
 from quarry_common.ids import document_id_for, new_id
-from quarry_common.messaging.outbox import Message, publish
 from quarry_common.postgres.idempotency import fingerprint as request_digest
 from quarry_common.postgres.idempotency import once
 from quarry_common.postgres.pool import Connection, Database
-from quarry_common.telemetry import tracing
-from quarry_indexer import SERVICE
-from quarry_indexer.domain.conditions import require
+from quarry_indexer.domain import quotas
 from quarry_indexer.domain.errors import (
     CollectionMissingError,
     EmbedderMismatchError,
     EmptyDocumentError,
-    ExternalIdTakenError,
+    NoRoomError,
 )
 from quarry_indexer.domain.fingerprint import fingerprint
-from quarry_indexer.repository import collections, documents, jobs, versions
+from quarry_indexer.domain.quotas import Usage
+from quarry_indexer.handlers.admission import Asked, Standing, Terms, decide
+from quarry_indexer.handlers.storing import store
+from quarry_indexer.indexing import counting
+from quarry_indexer.repository import collections, counts, documents, jobs
+from quarry_indexer.repository.counts import NOTHING
 from quarry_indexer.repository.documents import DocumentRow, NewDocument
-from quarry_indexer.repository.jobs import NewJob
-from quarry_indexer.repository.versions import NewVersion
 
 log = logging.getLogger(__name__)
 
 
-class _Asked(NamedTuple):
-    """A document on its way in."""
-
-    place: int
-    item: BatchItem
-    id: UUID
-    digest: bytes
+class _OvertakenError(Exception):
+    """What others took in meanwhile left too little room: to be decided once more, holding the counts."""
 
 
-class _Terms(NamedTuple):
-    """What holds for all documents of a request."""
-
-    upsert: bool
-    priority: Priority
-    condition: Condition | None = None
+class _Work(Protocol):
+    def __call__(self, connection: Connection, *, hold: bool) -> Awaitable[AcceptedBatch]:
+        """Accept documents; with `hold` nobody else of the tenant does meanwhile."""
 
 
 class Acceptance:
@@ -81,11 +74,11 @@ class Acceptance:
         The stored body is removed again when the request was a repetition or found nothing changed.
         """
         item = BatchItem(request.document, request.blob)
+        terms = Terms(request.upsert, request.priority, request.room, request.condition)
 
-        async def work(connection: Connection) -> AcceptedBatch:
-            asked = self._asked(request.tenant_id, 0, item)
-            terms = _Terms(request.upsert, request.priority, request.condition)
-            found = await self._accept(connection, request.tenant_id, [asked], terms)
+        async def work(connection: Connection, *, hold: bool) -> AcceptedBatch:
+            asked = _asked(request.tenant_id, 0, item)
+            found = await self._accept(connection, request.tenant_id, [asked], terms, hold=hold)
             if isinstance(found[0], QuarryError):
                 raise found[0]
             return AcceptedBatch([BatchResult(found[0])])
@@ -93,9 +86,11 @@ class Acceptance:
         digest = request_digest(
             ACCEPT.name, fingerprint(request.document, request.blob).hex(), request.upsert, request.priority
         )
-        batch, new = await once(
-            self._database, request.tenant_id, request.idempotency_key, digest, AcceptedBatch, work
-        )
+        try:
+            batch, new = await self._once(request, digest, work)
+        except NoRoomError as error:
+            await self._tell_refused(request.tenant_id, request.room, error)
+            raise
         await self._finish([item], batch, new)
         accepted = batch.results[0].accepted
         assert accepted is not None  # noqa: S101 - `work` raised otherwise
@@ -108,137 +103,87 @@ class Acceptance:
         """
         if len(request.items) > MAX_BATCH:
             raise ValidationError(f"A batch has at most {MAX_BATCH} documents.")
+        terms = Terms(request.upsert, request.priority, request.room)
 
-        async def work(connection: Connection) -> AcceptedBatch:
-            terms = _Terms(request.upsert, request.priority)
+        async def work(connection: Connection, *, hold: bool) -> AcceptedBatch:
             results: dict[int, Accepted | QuarryError] = {}
-            left: list[_Asked] = []
+            asked: list[Asked] = []
             for place, item in enumerate(request.items):
                 try:
-                    left.append(self._asked(request.tenant_id, place, item))
+                    asked.append(_asked(request.tenant_id, place, item))
                 except QuarryError as error:
                     results[place] = error
-            while left:
-                # Of documents that stand in it twice the later one replaces the one before.
-                first = {asked.id: asked for asked in reversed(left)}
-                part = [asked for asked in left if first[asked.id] is asked]
-                left = [asked for asked in left if first[asked.id] is not asked]
-                found = await self._accept(connection, request.tenant_id, part, terms)
-                results |= {asked.place: each for asked, each in zip(part, found, strict=True)}
+            results |= await self._accept(connection, request.tenant_id, asked, terms, hold=hold)
             return AcceptedBatch([_result(results[place]) for place in range(len(request.items))])
 
         digest = request_digest(ACCEPT_BATCH.name, request.request_sha256.hex(), len(request.items))
-        batch, new = await once(
-            self._database, request.tenant_id, request.idempotency_key, digest, AcceptedBatch, work
-        )
+        batch, new = await self._once(request, digest, work)
         await self._finish(request.items, batch, new)
         return batch
 
-    def _asked(self, tenant_id: UUID, place: int, item: BatchItem) -> _Asked:
-        fields = item.document
-        if item.blob is None and not fields.title.strip():
-            raise EmptyDocumentError("The document has neither a title nor any content.")
-        document_id = (
-            document_id_for(tenant_id, fields.collection, fields.external_id)
-            if fields.external_id
-            else new_id()
-        )
-        return _Asked(place, item, document_id, fingerprint(fields, item.blob))
+    async def _once(
+        self, request: Accept | AcceptBatch, digest: bytes, work: _Work
+    ) -> tuple[AcceptedBatch, bool]:
+        """Do the work, at first with the counts held at its end alone: there the acceptances of a tenant wait
+        for each other."""
+        tenant_id, key = request.tenant_id, request.idempotency_key
+        try:
+            return await once(
+                self._database, tenant_id, key, digest, AcceptedBatch, partial(work, hold=False)
+            )
+        except _OvertakenError:
+            return await once(self._database, tenant_id, key, digest, AcceptedBatch, partial(work, hold=True))
 
     async def _accept(
-        self, connection: Connection, tenant_id: UUID, asked: Sequence[_Asked], terms: _Terms
-    ) -> list[Accepted | QuarryError]:
-        """Accept documents of which none stands here twice; return what became of each."""
-        refused = await self._open_collections(connection, tenant_id, asked)
-        left = [each for each in asked if each.item.document.collection not in refused]
-        rows = await self._identities(connection, tenant_id, left)
-        known = await documents.fingerprints(connection, [each.id for each in left])
-        found: dict[UUID, Accepted | QuarryError] = {
-            each.id: refused[each.item.document.collection]
+        self, connection: Connection, tenant_id: UUID, asked: Sequence[Asked], terms: Terms, *, hold: bool
+    ) -> dict[int, Accepted | QuarryError]:
+        """Accept documents; return what became of each, by its place."""
+        closed = await self._open_collections(connection, tenant_id, asked)
+        left = [each for each in asked if each.item.document.collection not in closed]
+        standings = await _standings(connection, tenant_id, left)
+        counted = await counts.find(connection, tenant_id) if terms.room != Room() else NOTHING
+        decisions = decide(left, standings, terms, counted.used)
+        if hold := hold or bool(decisions.lacking):
+            # Who gives the tenant its first turn may be waiting for the counts: wait for that one before.
+            await jobs.give_turn(connection, tenant_id)
+            counted = await counts.hold(connection, tenant_id)
+            decisions = decide(left, standings, terms, counted.used)
+        found: dict[int, Accepted | QuarryError] = {
+            each.place: closed[each.item.document.collection]
             for each in asked
-            if each.item.document.collection in refused
+            if each.item.document.collection in closed
         }
-        fresh: list[_Asked] = []
-        for each in left:
-            row = rows[each.id]
-            if terms.condition is not None:
-                require(terms.condition, row.revision if row.alive else None)
-            if row.alive and not terms.upsert:
-                found[each.id] = ExternalIdTakenError(
-                    f"{row.external_id!r} in collection {row.collection!r} is document {each.id}."
-                )
-            elif row.alive and known.get(each.id) == each.digest:
-                found[each.id] = await self._unchanged(connection, row)
-            else:
-                fresh.append(each)
-        found |= await self._store(connection, tenant_id, fresh, rows, terms.priority)
-        return [found[each.id] for each in asked]
-
-    async def _identities(
-        self, connection: Connection, tenant_id: UUID, asked: Sequence[_Asked]
-    ) -> dict[UUID, DocumentRow]:
-        new = [
-            NewDocument(each.id, each.item.document.collection, each.item.document.external_id)
-            for each in asked
-        ]
-        await documents.create(connection, tenant_id, new)
-        rows = await documents.lock_many(connection, [each.id for each in asked])
-        if len(rows) < len(asked):
-            raise UnavailableError("A document was removed at this moment.", retry_after_seconds=1)
-        return rows
-
-    async def _unchanged(self, connection: Connection, row: DocumentRow) -> Accepted:
-        job_id = await jobs.of_version(connection, row.id, row.latest_version)
-        if job_id is None:
-            raise UnavailableError("The document changes at this moment.", retry_after_seconds=1)
-        return Accepted(row.id, job_id, row.latest_version, unchanged=True, revision=row.revision)
-
-    async def _store(
-        self,
-        connection: Connection,
-        tenant_id: UUID,
-        asked: Sequence[_Asked],
-        rows: dict[UUID, DocumentRow],
-        priority: Priority,
-    ) -> dict[UUID, Accepted | QuarryError]:
-        """Write next versions of documents, with their jobs and messages."""
-        if not asked:
-            return {}
-        told = await self._supersede(connection, [each.id for each in asked])
-        trace = tracing.traceparent()
-        new = [_version(each, rows[each.id]) for each in asked]
-        made = [_job(each, version, priority, trace) for each, version in zip(asked, new, strict=True)]
-        await documents.advance(connection, [(version.document_id, version.version) for version in new])
-        await versions.create(connection, tenant_id, new)
-        await jobs.create(connection, tenant_id, made)
-        told += [Message(_uploaded(version, job)) for version, job in zip(new, made, strict=True)]
-        told.append(Message(IndexDocument(made[0].id)))
-        await publish(connection, told, service=SERVICE, tenant_id=tenant_id)
-        return {
-            job.document_id: Accepted(
-                job.document_id, job.id, job.version, revision=rows[job.document_id].revision + 1
+        found |= decisions.refused
+        found |= await store(connection, tenant_id, decisions.taken, terms.priority)
+        for place, row in decisions.unchanged.items():
+            found[place] = await _unchanged(connection, row)
+        if decisions.missing:
+            await documents.forget(connection, decisions.missing)
+        if decisions.taken:
+            counted = await counts.add(connection, tenant_id, decisions.growth, decisions.added)
+            before = counted.used - decisions.growth
+            if not hold and quotas.exceeded(before, decisions.gain, terms.room):
+                raise _OvertakenError
+        if decisions.taken or decisions.lacking:
+            await counting.tell(
+                connection, tenant_id, counted, decisions.growth, terms.room, decisions.lacking
             )
-            for job in made
-        }
+        return found
 
-    async def _supersede(self, connection: Connection, document_ids: Sequence[UUID]) -> list[Message]:
-        """Give up versions that nobody has begun to index; they are not worth it any more.
-
-        One that is being indexed goes on, so that a document which changes all the time is findable all the
-        same.
-        """
-        cancelled = await jobs.cancel(
-            connection, "replaced before it was begun", document_ids=document_ids, queued_only=True
-        )
-        await versions.set_state(
-            connection, [(job.document_id, job.version) for job in cancelled], "discarded"
-        )
-        return [
-            Message(JobCancelled(job.id, job.document_id, job.collection, job.attempt)) for job in cancelled
-        ]
+    async def _tell_refused(self, tenant_id: UUID, room: Room, error: NoRoomError) -> None:
+        """Tell that a quota is exceeded, unless it was told: the transaction that saw it is undone."""
+        refused = {error.quota}
+        try:
+            async with self._database.tenant_transaction(tenant_id) as connection:
+                known = await counts.find(connection, tenant_id)
+                if quotas.tell(known.told, known.used, room, refused)[1]:
+                    held = await counts.hold(connection, tenant_id)
+                    await counting.tell(connection, tenant_id, held, Usage(), room, refused)
+        except (QuarryError, asyncpg.PostgresError) as failure:
+            log.warning("a refusal was not told: %s", failure, extra={"quota": error.quota.value})
 
     async def _open_collections(
-        self, connection: Connection, tenant_id: UUID, asked: Sequence[_Asked]
+        self, connection: Connection, tenant_id: UUID, asked: Sequence[Asked]
     ) -> dict[str, QuarryError]:
         """Keep the collections from being deleted meanwhile; return why some cannot take documents."""
         refused: dict[str, QuarryError] = {}
@@ -272,36 +217,44 @@ class Acceptance:
             log.warning("a stored body that nobody needs is left to the sweep", extra={"path": blob.path})
 
 
+def _asked(tenant_id: UUID, place: int, item: BatchItem) -> Asked:
+    fields = item.document
+    if item.blob is None and not fields.title.strip():
+        raise EmptyDocumentError("The document has neither a title nor any content.")
+    document_id = (
+        document_id_for(tenant_id, fields.collection, fields.external_id) if fields.external_id else new_id()
+    )
+    return Asked(place, item, document_id, fingerprint(fields, item.blob))
+
+
+async def _standings(connection: Connection, tenant_id: UUID, asked: Sequence[Asked]) -> dict[UUID, Standing]:
+    """Hold the documents, new ones too, and return how they stand."""
+    new = {
+        each.id: NewDocument(each.id, each.item.document.collection, each.item.document.external_id)
+        for each in asked
+    }
+    await documents.create(connection, tenant_id, list(new.values()))
+    rows = await documents.lock_many(connection, list(new))
+    if len(rows) < len(new):
+        raise UnavailableError("A document was removed at this moment.", retry_after_seconds=1)
+    latest = await counts.latest(connection, list(rows))
+    standings: dict[UUID, Standing] = {}
+    for document_id, row in rows.items():
+        last = latest.get(document_id)
+        if last is None or not row.alive:
+            standings[document_id] = Standing(row)
+            continue
+        usable = last.version == row.latest_version and last.state in {"pending", "active"}
+        standings[document_id] = Standing(row, last.fingerprint if usable else None, last.size_bytes)
+    return standings
+
+
+async def _unchanged(connection: Connection, row: DocumentRow) -> Accepted:
+    job_id = await jobs.of_version(connection, row.id, row.latest_version)
+    if job_id is None:
+        raise UnavailableError("The document changes at this moment.", retry_after_seconds=1)
+    return Accepted(row.id, job_id, row.latest_version, unchanged=True, revision=row.revision)
+
+
 def _result(found: Accepted | QuarryError) -> BatchResult:
     return BatchResult(error=error_data(found)) if isinstance(found, QuarryError) else BatchResult(found)
-
-
-def _version(asked: _Asked, row: DocumentRow) -> NewVersion:
-    item = asked.item
-    return NewVersion(asked.id, row.latest_version + 1, item.document, item.blob, asked.digest)
-
-
-def _job(asked: _Asked, version: NewVersion, priority: Priority, trace: str) -> NewJob:
-    fields, blob = asked.item.document, asked.item.blob
-    return NewJob(
-        id=new_id(),
-        document_id=asked.id,
-        version=version.version,
-        collection=fields.collection,
-        title=fields.title or (blob.file_name if blob else ""),
-        size_bytes=blob.size_bytes if blob else 0,
-        priority=priority,
-        traceparent=trace,
-    )
-
-
-def _uploaded(version: NewVersion, job: NewJob) -> DocumentUploaded:
-    return DocumentUploaded(
-        document_id=job.document_id,
-        job_id=job.id,
-        collection=job.collection,
-        external_id=version.fields.external_id,
-        version=job.version,
-        title=job.title,
-        size_bytes=job.size_bytes,
-    )

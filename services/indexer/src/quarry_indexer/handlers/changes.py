@@ -30,10 +30,12 @@ from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.domain.conditions import require
 from quarry_indexer.domain.errors import CollectionMissingError
+from quarry_indexer.domain.quotas import Usage
 from quarry_indexer.handlers.documents import document_id, found, missing
+from quarry_indexer.indexing import counting
 from quarry_indexer.indexing.patching import follow
 from quarry_indexer.indexing.reindexing import reindex
-from quarry_indexer.repository import changes, collections, documents, jobs
+from quarry_indexer.repository import changes, collections, counts, documents, jobs
 from quarry_indexer.repository.documents import DocumentRow
 
 MAX_METADATA = 100
@@ -96,7 +98,8 @@ class Changes:
         tenant_id, identity = request.tenant_id, document_id(request)
         async with self._database.tenant_transaction(tenant_id) as connection:
             row = await _require(connection, request, identity, request)
-            await bury(connection, tenant_id, [row])
+            freed = await bury(connection, tenant_id, [row])
+            await counting.change(connection, tenant_id, Usage() - freed)
         # Only what was there: the same external id may be coming back at this very moment.
         await self._index.delete_below(tenant_id, identity, row.latest_version + 1)
         self._purge()
@@ -135,9 +138,13 @@ class Changes:
         return done
 
 
-async def bury(connection: Connection, tenant_id: UUID, rows: Sequence[DocumentRow]) -> None:
-    """Turn documents, held by the transaction, into tombstones: cancel their jobs and tell of it."""
+async def bury(connection: Connection, tenant_id: UUID, rows: Sequence[DocumentRow]) -> Usage:
+    """Turn documents, held by the transaction, into tombstones: cancel their jobs and tell of it.
+
+    Return what was counted of them, for the transaction to take off in the end.
+    """
     by_id = {row.id: row for row in rows}
+    freed = Usage(len(by_id), await counts.storage_bytes(connection, list(by_id)))
     cancelled = await jobs.cancel(connection, "the document was deleted", document_ids=list(by_id))
     await documents.bury(connection, list(by_id))
     messages = [
@@ -146,6 +153,7 @@ async def bury(connection: Connection, tenant_id: UUID, rows: Sequence[DocumentR
     messages += [Message(DocumentDeleted(row.id, row.collection, row.external_id)) for row in rows]
     messages.append(Message(PurgeDocuments()))
     await publish(connection, messages, service=SERVICE, tenant_id=tenant_id)
+    return freed
 
 
 async def _require(

@@ -28,8 +28,10 @@ from quarry_common.vectors.index import VectorIndex
 from quarry_indexer import SERVICE
 from quarry_indexer.domain.collection_settings import Limits, changed, check, patched
 from quarry_indexer.domain.errors import CollectionExistsError, CollectionMissingError, DefaultCollectionError
+from quarry_indexer.domain.quotas import Usage
 from quarry_indexer.handlers.documents import bounded
-from quarry_indexer.repository import collections, documents, jobs
+from quarry_indexer.indexing import counting
+from quarry_indexer.repository import collections, counts, documents, jobs
 
 _COLLECTIONS = "collections"
 """The list, as its cursors name it."""
@@ -123,6 +125,7 @@ class Collections:
             if not await collections.delete(connection, tenant_id, request.name):
                 raise CollectionMissingError(f"There is no collection {request.name!r}.")
             ids = await documents.in_collection(connection, tenant_id, request.name)
+            freed = Usage(len(ids), await counts.storage_bytes(connection, ids))
             cancelled = await jobs.cancel(connection, "the collection was deleted", document_ids=ids)
             await documents.bury(connection, ids)
             messages = [
@@ -131,6 +134,7 @@ class Collections:
             ]
             messages += [Message(CollectionDeletedEvent(request.name, len(ids))), Message(PurgeDocuments())]
             await publish(connection, messages, service=SERVICE, tenant_id=tenant_id)
+            await counting.change(connection, tenant_id, Usage() - freed)
         await self._index.delete_collection(tenant_id, request.name)
         self._purge()
         await told(self._database, tenant_id, request.name)

@@ -35,9 +35,11 @@ from quarry_common.postgres.pool import Connection, Database
 from quarry_indexer import SERVICE
 from quarry_indexer.domain.errors import JobEndedError, JobOpenError, JobSupersededError
 from quarry_indexer.domain.estimate import estimated_seconds
+from quarry_indexer.domain.quotas import Usage
 from quarry_indexer.handlers.changes import bury
 from quarry_indexer.handlers.documents import bounded
-from quarry_indexer.repository import documents, jobs, versions
+from quarry_indexer.indexing import counting
+from quarry_indexer.repository import counts, documents, jobs, versions
 
 _JOBS, _DEAD = "jobs", "dead_letters"
 """The lists, as their cursors name them."""
@@ -179,9 +181,6 @@ class Jobs:
                 connection, request.tenant_id, [JobState.FAILED], JobFilter(job_ids=chosen), CHANGED_AT_ONCE
             )
             found = [job for job in found if job.id in set(chosen)]
-            await versions.set_state(
-                connection, [(job.document_id, job.version) for job in found], "discarded"
-            )
             lost = {
                 job.document_id
                 for job in found
@@ -189,8 +188,10 @@ class Jobs:
                 and rows[job.document_id].current_version is None
                 and rows[job.document_id].latest_version == job.version
             }
+            freed = await bury(connection, request.tenant_id, [rows[identity] for identity in sorted(lost)])
+            freed += await _discard(connection, [job for job in found if job.document_id not in lost])
             await jobs.discard(connection, chosen)
-            await bury(connection, request.tenant_id, [rows[document_id] for document_id in sorted(lost)])
+            await counting.change(connection, request.tenant_id, Usage() - freed)
             return JobsChanged(len(chosen), more)
 
         return await self._once(DISCARD_DEAD_LETTERS.name, request, JobsChanged, work, self._purge)
@@ -235,6 +236,17 @@ class Jobs:
         done, _ = await once(self._database, request.tenant_id, request.idempotency_key, digest, reply, work)
         then()
         return done
+
+
+async def _discard(connection: Connection, failed: Sequence[Job]) -> Usage:
+    """Discard the versions of failed jobs whose documents, held by the transaction, go on without them.
+
+    Return what that frees: the versions before are counted again.
+    """
+    ids = list({job.document_id for job in failed})
+    before = await counts.storage_bytes(connection, ids)
+    await versions.set_state(connection, [(job.document_id, job.version) for job in failed], "discarded")
+    return Usage(0, before - await counts.storage_bytes(connection, ids))
 
 
 def _plain(job: JobDetail) -> Job:

@@ -13,7 +13,7 @@ from quarry_indexer.indexing.bundle import Bundle
 from quarry_indexer.indexing.giving_way import give_way
 from quarry_indexer.indexing.metrics import JOBS
 from quarry_indexer.indexing.reading import Prepared
-from quarry_indexer.repository import changes, documents, leases, versions
+from quarry_indexer.repository import changes, documents, leases, usage, versions
 from quarry_indexer.repository.documents import DocumentRow
 
 
@@ -49,7 +49,8 @@ class Activation:
             await give_way(connection, bundle, overtaken)
             if not bundle.members:
                 return
-            ready = [by_job[job_id] for job_id in bundle.members]
+            held = list(bundle.members.values())
+            ready = [by_job[lease.job_id] for lease in held]
             await self._show(connection, bundle.tenant_id, ready)
             for count in sorted({each.chunk_count for each in ready}):
                 await leases.finish(
@@ -61,6 +62,9 @@ class Activation:
                 )
             told = [message for each in ready for message in _told(each, rows)]
             await publish(connection, told, service=SERVICE, tenant_id=bundle.tenant_id)
+            await usage.activated(
+                connection, bundle.tenant_id, [(lease.document_id, lease.version) for lease in held]
+            )
         JOBS.labels("done").inc(len(bundle.members))
         bundle.done(bundle.job_ids)
         if any(row.current_version is not None for row in rows.values()):

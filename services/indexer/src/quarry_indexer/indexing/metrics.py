@@ -16,3 +16,6 @@ DRIFT = Gauge(
     "Points by which the index differed from Postgres when it was last inspected, over all tenants.",
     ("kind",),
 )
+RECOUNT_CORRECTIONS = Counter(
+    "quota_recount_corrections_total", "Tenants whose documents or bytes were found miscounted."
+)

@@ -1,5 +1,5 @@
 """What has to be looked after now and then, by one process at a time: changes that were begun and not ended,
-rows that are too old, blobs and points that nothing names."""
+rows that are too old, counts that are due to be checked, blobs and points that nothing names."""
 
 import asyncio
 import logging
@@ -19,6 +19,7 @@ from quarry_common.waiting import pause
 from quarry_indexer.indexing.inspection import Inspection
 from quarry_indexer.indexing.metrics import DRIFT, ORPHANS
 from quarry_indexer.indexing.patching import follow
+from quarry_indexer.indexing.recount import Recount
 from quarry_indexer.repository import changes, embeddings, inspection, versions
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Upkeep:
         blobs: BlobStore,
         index: VectorIndex,
         inspection: Inspection,
+        recount: Recount,
         *,
         interval_seconds: float,
         embedding_days: int,
@@ -50,6 +52,7 @@ class Upkeep:
         self._blobs = blobs
         self._index = index
         self._inspection = inspection
+        self._recount = recount
         self._interval_seconds = interval_seconds
         self._embedding_days = embedding_days
         self._leadership = Leadership(database, "upkeep", seconds=LEAD_SECONDS)
@@ -62,6 +65,7 @@ class Upkeep:
             try:
                 if await self._leadership.take():
                     await self._mend()
+                    await self._recount.run(stopping, self._leadership.take)
                     if self._interval_seconds and loop.time() >= sweep_at:
                         sweep_at = loop.time() + self._interval_seconds
                         await self.sweep(stopping)

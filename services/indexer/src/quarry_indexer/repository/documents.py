@@ -146,17 +146,11 @@ async def in_collection(connection: Connection, tenant_id: UUID, collection: str
     return [row["id"] for row in rows]
 
 
-async def fingerprints(connection: Connection, document_ids: Sequence[UUID]) -> dict[UUID, bytes]:
-    """Return the fingerprints of those latest versions that are searchable or on their way."""
-    rows = await connection.fetch(
-        """
-        SELECT v.document_id, v.fingerprint FROM documents d
-        JOIN versions v ON v.document_id = d.id AND v.version = d.latest_version
-        WHERE d.id = ANY($1::uuid[]) AND v.state IN ('pending', 'active')
-        """,
-        document_ids,
+async def forget(connection: Connection, document_ids: Sequence[UUID]) -> None:
+    """Remove documents that this transaction created and that got no version."""
+    await connection.execute(
+        "DELETE FROM documents WHERE id = ANY($1::uuid[]) AND latest_version = 0", document_ids
     )
-    return {row["document_id"]: row["fingerprint"] for row in rows}
 
 
 _SELECT = """

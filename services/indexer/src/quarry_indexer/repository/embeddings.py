@@ -30,13 +30,15 @@ async def find(connection: Connection, tenant_id: UUID, digests: Sequence[bytes]
 
 
 async def add(connection: Connection, tenant_id: UUID, vectors: Mapping[bytes, bytes]) -> None:
-    """Keep vectors by their digests."""
+    """Keep vectors by their digests; none for a tenant without a turn, who is being removed: a worker may be
+    the last to hear of it."""
     # Two workers with the same texts take the rows in the same order.
     digests = sorted(vectors)
     await connection.execute(
         """
         INSERT INTO embeddings (tenant_id, text_digest, vector)
         SELECT $1, e.text_digest, e.vector FROM unnest($2::bytea[], $3::bytea[]) AS e (text_digest, vector)
+        WHERE EXISTS (SELECT FROM turns WHERE tenant_id = $1)
         ON CONFLICT DO NOTHING
         """,
         tenant_id,

@@ -66,6 +66,12 @@ async def create(connection: Connection, tenant_id: UUID, jobs: Sequence[NewJob]
         [PRIORITIES[job.priority] for job in jobs],
         [job.traceparent for job in jobs],
     )
+    await give_turn(connection, tenant_id)
+
+
+async def give_turn(connection: Connection, tenant_id: UUID) -> None:
+    """Give a tenant a place in the turns. While another transaction does so for the first time, this one
+    waits."""
     await connection.execute("INSERT INTO turns (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING", tenant_id)
 
 
@@ -188,6 +194,20 @@ async def cancel(
         reason,
     )
     return [_job(row) for row in rows]
+
+
+async def owners(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Return the tenants of those of the ids that are of a job, or of a document that has one. Needs the
+    worker role: whose they are is the question."""
+    rows = await connection.fetch(
+        """
+        SELECT id, tenant_id FROM jobs WHERE id = ANY($1::uuid[])
+        UNION
+        SELECT document_id, tenant_id FROM jobs WHERE document_id = ANY($1::uuid[])
+        """,
+        ids,
+    )
+    return {row["id"]: row["tenant_id"] for row in rows}
 
 
 async def requeue(connection: Connection, job_id: UUID) -> None:
