@@ -65,11 +65,12 @@ async def take_in(
     try:
         received = await _receive(request, gateway, path)
         document = _aimed(received.document, target)
+        request.auth.require_collection(document.collection)
     except BaseException:
         await delete_blobs(gateway, [path])
         raise
     upsert = target is not None
-    asked = Accept(tenant_id, document, received.blob, upsert, priority, condition, key)
+    asked = Accept(tenant_id, document, received.blob, upsert, priority, condition, key, request.auth.room)
     # Once the request for acceptance is out, a client that goes away must not leave its blob unaccounted for.
     return await asyncio.shield(asyncio.create_task(_accept(gateway, asked, path)))
 

@@ -9,11 +9,12 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
+from quarry_gateway.access import authorize
+from quarry_gateway.cors import Origins, preflight_headers
 from quarry_gateway.domain import Caller
 from quarry_gateway.edge import Edge
 from quarry_gateway.gateway import Gateway
 from quarry_gateway.openapi import describe
-from quarry_gateway.operations import authorize
 from quarry_gateway.problems import answer_error
 from quarry_gateway.routes import HANDLERS
 from quarry_gateway.routes.system import VERSION
@@ -25,7 +26,7 @@ def create_app(gateway: Gateway) -> Edge:
     app = Litestar(
         HANDLERS,
         guards=[authorize],
-        before_request=_answer_options(HANDLERS),
+        before_request=_answer_options(HANDLERS, gateway.origins),
         exception_handlers={HTTPException: answer_error, Exception: answer_error},
         state=State({"gateway": gateway, "openapi": msgspec.json.encode(description)}),
         # The description is made from the declarations beside the routes, bodies are bounded where they are
@@ -34,13 +35,20 @@ def create_app(gateway: Gateway) -> Edge:
         request_max_body_size=None,
         logging_config=None,
     )
-    return Edge(app, max_concurrent_requests=gateway.settings.max_concurrent_requests)
+    settings = gateway.settings
+    return Edge(
+        app,
+        max_concurrent_requests=settings.max_concurrent_requests,
+        hsts_seconds=settings.hsts_seconds,
+        answered=gateway.answered,
+    )
 
 
 def _answer_options(
-    handlers: Iterable[HTTPRouteHandler],
+    handlers: Iterable[HTTPRouteHandler], origins: Origins
 ) -> Callable[[Request[None, Caller, State]], Awaitable[Response[None] | None]]:
-    """Return what answers OPTIONS with all methods of a path; the framework tells those of one handler."""
+    """Return what answers OPTIONS with all methods of a path, the framework tells those of one handler; and
+    with what a browser asks before it sends a request of another site's page."""
     methods: dict[str, set[str]] = {}
     for handler in handlers:
         for path in handler.paths:
@@ -50,7 +58,11 @@ def _answer_options(
     async def answer(request: Request[None, Caller, State]) -> Response[None] | None:
         if request.method != "OPTIONS":
             return None
-        allowed = ", ".join(sorted(methods[request.scope["path_template"]]))
-        return Response(None, status_code=204, headers={"allow": allowed})
+        allowed = sorted(methods[request.scope["path_template"]])
+        headers = {"allow": ", ".join(allowed)}
+        origin = request.headers.get("origin")
+        if origin and "access-control-request-method" in request.headers and await origins.listed(origin):
+            headers |= preflight_headers(origin, allowed)
+        return Response(None, status_code=204, headers=headers)
 
     return answer

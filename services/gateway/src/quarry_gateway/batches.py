@@ -21,9 +21,10 @@ from quarry_common.contracts.documents import (
     BatchResult,
     BlobRef,
 )
-from quarry_common.errors import ErrorData, PayloadTooLargeError, QuarryError
+from quarry_common.errors import ErrorData, ForbiddenError, PayloadTooLargeError, QuarryError
 from quarry_gateway.acceptance import delete_blobs, store_content, surely_refused
 from quarry_gateway.batch_reading import BatchRequest, Form
+from quarry_gateway.domain import Caller
 from quarry_gateway.forms import DocumentForm, fields_of
 from quarry_gateway.gateway import Gateway
 from quarry_gateway.problems import ItemProblem, item_problem
@@ -69,23 +70,24 @@ class BatchReport(msgspec.Struct, frozen=True):
 
 
 async def take_in_batch(
-    gateway: Gateway, tenant_id: UUID, batch: BatchRequest, idempotency_key: str | None
+    gateway: Gateway, caller: Caller, batch: BatchRequest, idempotency_key: str | None
 ) -> BatchReport:
     """Store the documents of `batch` and have the indexer accept them; tell what became of each.
 
     Raises what stopped the first part: then nothing was accepted. What stops a later one is told of the
     documents that are left.
     """
+    forms = [_within_reach(form, caller) for form in batch.forms]
     results: dict[int, ItemResult] = {
-        index: _rejected(index, form) for index, form in enumerate(batch.forms) if isinstance(form, ErrorData)
+        index: _rejected(index, form) for index, form in enumerate(forms) if isinstance(form, ErrorData)
     }
     failure: ErrorData | None = None
-    for number, part in enumerate(_parts(batch.forms)):
+    for number, part in enumerate(_parts(forms)):
         if failure is None:
             key = None if idempotency_key is None else f"{idempotency_key}#{number}"
             try:
                 # Once it is begun, a client that goes away must not leave its blobs unaccounted for.
-                taking = asyncio.create_task(_take_part(gateway, tenant_id, batch, part, key))
+                taking = asyncio.create_task(_take_part(gateway, caller, batch, part, key))
                 found = await asyncio.shield(taking)
             except QuarryError as error:
                 if error.data.code == PayloadTooLargeError.code:
@@ -100,6 +102,16 @@ async def take_in_batch(
         if failure is not None:
             results |= {index: _rejected(index, failure) for index in part}
     return _report([results[index] for index in range(len(batch.forms))])
+
+
+def _within_reach(form: Form, caller: Caller) -> Form:
+    if isinstance(form, ErrorData):
+        return form
+    try:
+        caller.require_collection(form.collection)
+    except ForbiddenError as error:
+        return error.data
+    return form
 
 
 def _parts(forms: Sequence[Form]) -> Iterator[dict[int, DocumentForm]]:
@@ -120,8 +132,9 @@ def _parts(forms: Sequence[Form]) -> Iterator[dict[int, DocumentForm]]:
 
 
 async def _take_part(
-    gateway: Gateway, tenant_id: UUID, batch: BatchRequest, part: dict[int, DocumentForm], key: str | None
+    gateway: Gateway, caller: Caller, batch: BatchRequest, part: dict[int, DocumentForm], key: str | None
 ) -> list[BatchResult]:
+    tenant_id = caller.tenant_id
     paths = {index: upload_path(tenant_id) for index in part}
     try:
         blobs = await _store(gateway, part, paths)
@@ -129,7 +142,7 @@ async def _take_part(
         await delete_blobs(gateway, list(paths.values()))
         raise
     items = [BatchItem(fields_of(form), blobs[index]) for index, form in part.items()]
-    asked = AcceptBatch(tenant_id, items, batch.upsert, batch.priority, key, batch.digest)
+    asked = AcceptBatch(tenant_id, items, batch.upsert, batch.priority, key, batch.digest, caller.room)
     stored = [path for index, path in paths.items() if blobs[index] is not None]
     try:
         results = (await gateway.ask(ACCEPT_BATCH, asked)).results

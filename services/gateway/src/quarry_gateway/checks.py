@@ -10,6 +10,7 @@ import httpx
 import msgspec
 from nats.aio.client import Client
 
+from quarry_common import tls
 from quarry_common.cache.connection import open_redis
 from quarry_common.contracts.tenancy import LIST_TENANTS, ListTenants
 from quarry_common.errors import UnavailableError
@@ -89,6 +90,7 @@ async def open_checks(
         headers={"api-key": key} if key else {},
         timeout=TIMEOUT_SECONDS,
         trust_env=False,
+        verify=tls.context(settings.qdrant_ca_file),
     ) as http:
 
         async def vector_index() -> None:

@@ -35,6 +35,8 @@ UNMATCHED: Final = "unmatched"
 ALWAYS_ANSWERED: Final = frozenset({"/livez", "/readyz", "/metrics", "/api/health"})
 """What tells operators of an overload is not refused for it."""
 CLIENT_GONE: Final = 499
+ANSWER_HEADERS: Final = "quarry.answer_headers"
+"""Where a request's scope holds headers that its answer gets, whatever that is."""
 RELEASE_SLOT: Final = "quarry.release_slot"
 """Where a request's scope holds what an answer without end calls once it has begun: from then on it is no
 request in flight, and what it took till then is the time to answer."""
@@ -42,15 +44,34 @@ request in flight, and what it took till then is the time to answer."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _SANE_TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ALWAYS_SENT = [(b"x-content-type-options", b"nosniff"), (b"server", b"quarry")]
-_NO_STORE = (b"cache-control", b"no-store")
+# As the OWASP REST security cheat sheet has them. A page that sends one itself keeps its own.
+_SENT_UNLESS_GIVEN = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"server", b"quarry"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
 
 
 class Edge:
     """An ASGI application around another."""
 
-    def __init__(self, app: App, *, max_concurrent_requests: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        max_concurrent_requests: int,
+        hsts_seconds: int = 0,
+        answered: Callable[[Message, int], None] = lambda _scope, _status: None,
+    ) -> None:
+        """`answered` is told of every answer: the request's scope, and the status."""
         self._app = app
+        self._answered = answered
+        hsts = (b"strict-transport-security", b"max-age=%d" % hsts_seconds)
+        self._headers = [*_SENT_UNLESS_GIVEN, *([hsts] if hsts_seconds else [])]
         self._max_concurrent_requests = max_concurrent_requests
         self._in_flight = 0
 
@@ -61,7 +82,7 @@ class Edge:
         request_id, trace_headers = _carried(scope["headers"])
         scope["request_id"] = request_id
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, scope, self._headers)
         slot = self._take_slot(method, scope)
         scope[RELEASE_SLOT] = slot
         try:
@@ -83,6 +104,7 @@ class Edge:
                     span.set_status(Status(StatusCode.ERROR))
         finally:
             slot()
+            self._answered(scope, answer.status)
             REQUESTS.labels(method, scope.get("path_template") or UNMATCHED, str(answer.status)).inc()
 
     def _take_slot(self, method: str, scope: Message) -> Callable[[], None]:
@@ -123,20 +145,22 @@ class Edge:
 
 
 class _Answer:
-    """Sends an answer, with the headers that every answer has."""
+    """Sends an answer, with the headers that every answer has: its own, else those in `usual`."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, scope: Message, usual: list[tuple[bytes, bytes]]) -> None:
         self._send = send
-        self._request_id = request_id
+        self._scope = scope
+        self._request_id = scope["request_id"]
+        self._usual = usual
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = list(message["headers"])
-            if not any(name == b"cache-control" for name, _ in headers):
-                headers.append(_NO_STORE)
-            message["headers"] = [*headers, *_ALWAYS_SENT, (b"x-request-id", self._request_id.encode())]
+            headers = [*message["headers"], *self._scope.get(ANSWER_HEADERS, ())]
+            given = {name for name, _ in headers}
+            headers += [header for header in self._usual if header[0] not in given]
+            message["headers"] = [*headers, (b"x-request-id", self._request_id.encode())]
         await self._send(message)
 
     async def refuse(self, data: ErrorData, instance: str) -> None:

@@ -1,6 +1,7 @@
 """What the routes have at hand: settings, the other services, the blob store, and who is asking."""
 
-from typing import TypeVar
+from collections.abc import MutableMapping
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -8,13 +9,19 @@ from litestar.datastructures import State
 from prometheus_client import Gauge
 
 from quarry_common.blobs import BlobStore
+from quarry_common.contracts.audit import ActorKind
 from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.errors import UnavailableError
 from quarry_common.health import Health
 from quarry_common.messaging.rpc import RpcClient
+from quarry_common.service import Part
+from quarry_gateway.audit import AuditTrail
 from quarry_gateway.auth import Authenticator
+from quarry_gateway.cors import Origins
 from quarry_gateway.domain import Caller
+from quarry_gateway.limits.limits import Limits
 from quarry_gateway.settings import GatewaySettings
+from quarry_gateway.trespasses import Trespasses
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ReplyT = TypeVar("ReplyT", bound=msgspec.Struct)
@@ -22,6 +29,8 @@ ReplyT = TypeVar("ReplyT", bound=msgspec.Struct)
 Call = Request[None, Caller, State]
 """A request; `auth` is who is asking."""
 
+DENIALS = frozenset({403, 429})
+NOT_FOUND = 404
 EVENT_STREAMS = Gauge("http_event_streams", "Event streams that are open.")
 BUFFERED_BYTES = 256 << 20
 """Bodies of JSON that all requests together may hold in memory."""
@@ -56,6 +65,8 @@ class Gateway:
         rpc: RpcClient,
         blobs: BlobStore,
         authenticator: Authenticator,
+        audit: AuditTrail,
+        limits: Limits,
         *,
         readiness: Health,
         dependencies: Health,
@@ -64,10 +75,30 @@ class Gateway:
         self.rpc = rpc
         self.blobs = blobs
         self.authenticator = authenticator
+        self.audit = audit
+        self.limits = limits
+        self.origins = Origins(rpc)
+        self.trespasses = Trespasses(rpc, audit)
         self.readiness = readiness
         self.dependencies = dependencies
         self.streams = Streams(settings.max_event_streams)
         self._buffered_bytes = 0
+
+    @property
+    def parts(self) -> list[Part]:
+        """What works beside the requests, as long as the process does."""
+        return [self.trespasses, self.audit, *self.limits.parts]
+
+    def answered(self, scope: MutableMapping[str, Any], status: int) -> None:
+        """Take note of how a request ended: of its key, and of ids that may be another tenant's."""
+        caller = scope.get("auth")
+        if not isinstance(caller, Caller) or caller.tenant is None:
+            return
+        if caller.kind is ActorKind.KEY:
+            self.limits.key_use.note(caller.tenant, caller.key_id, denied=status in DENIALS)
+        if status == NOT_FOUND:
+            for name, value in scope.get("path_params", {}).items():
+                self.trespasses.not_found(caller, name, str(value))
 
     async def ask(
         self, method: RpcMethod[RequestT, ReplyT], request: RequestT, timeout_seconds: float | None = None

@@ -10,6 +10,7 @@ from msgspec import Meta
 from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.jobs import MAX_CHOSEN, JobFilter
 from quarry_common.errors import FieldError
+from quarry_gateway.domain import Caller
 from quarry_gateway.validation import refuse
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -36,22 +37,30 @@ class DeadLetterChoice(JobChoice, frozen=True, forbid_unknown_fields=True):
     all: bool = False
 
 
-def chosen(choice: JobChoice) -> JobFilter:
-    """Return the filter that `choice` stands for.
+def chosen(choice: JobChoice, caller: Caller) -> JobFilter:
+    """Return the filter that `choice` stands for, within the reach of `caller`.
 
     Raises `ValidationError` when it says nothing, for that would be all, and when it says all and more.
     """
-    found = filter_of(choice)
+    found = _named(choice)
     everything = isinstance(choice, DeadLetterChoice) and choice.all
     if everything and found != JobFilter():
         refuse([FieldError("all", "must be left out when anything else is given")])
     if not everything and found == JobFilter():
         names = ", ".join(choice.__struct_fields__)
         refuse([FieldError(choice.__struct_fields__[0], f"is missing; give at least one of {names}")])
-    return found
+    return _within(found, caller)
 
 
-def filter_of(source: msgspec.Struct) -> JobFilter:
-    """Return the filter of the members that `source` has in common with it."""
+def filter_of(source: msgspec.Struct, caller: Caller) -> JobFilter:
+    """Return the filter of the members that `source` has in common with it, within the reach of `caller`."""
+    return _within(_named(source), caller)
+
+
+def _within(found: JobFilter, caller: Caller) -> JobFilter:
+    return msgspec.structs.replace(found, collection=caller.chosen_collection(found.collection))
+
+
+def _named(source: msgspec.Struct) -> JobFilter:
     names = (field.name for field in msgspec.structs.fields(JobFilter))
     return JobFilter(**{name: getattr(source, name, None) for name in names})

@@ -14,10 +14,11 @@ from quarry_common.contracts.jobs import GET_JOB, Job, JobRef
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import NotFoundError, QuarryError
 from quarry_gateway import problems
-from quarry_gateway.domain import TENANT_HEADER, job_of, require_scope
+from quarry_gateway.access import credentials_of
+from quarry_gateway.domain import job_of, require_scope
 from quarry_gateway.edge import RELEASE_SLOT
 from quarry_gateway.gateway import Call, gateway_of
-from quarry_gateway.operations import Header, key_of
+from quarry_gateway.operations import Header
 
 MEDIA_TYPE: Final = "text/event-stream"
 FIRST_PAUSE_SECONDS = 0.2
@@ -50,7 +51,7 @@ class JobEvents:
         self._gateway = gateway_of(request)
         self._tenant_id = request.auth.tenant_id
         self._asked = JobRef(self._tenant_id, job_id)
-        self._headers = request.headers
+        self._credentials = credentials_of(request.headers, str(request.scope.get("request_id", "")))
         self._request_id = str(request.scope.get("request_id", ""))
         self._path = request.scope["path"]
         seen = request.headers.get(LAST_EVENT_ID.name, "")
@@ -133,7 +134,7 @@ class JobEvents:
             return
         authenticator = self._gateway.authenticator
         try:
-            caller = await authenticator.authenticate(key_of(self._headers), self._headers.get(TENANT_HEADER))
+            caller = await authenticator.authenticate(self._credentials)
         except QuarryError as error:
             if error.data.status < 500 or now - self._key_checked_at > KEY_BELIEVED_SECONDS:
                 raise

@@ -7,20 +7,15 @@ from typing import Final, Literal
 
 import msgspec
 from litestar.connection import ASGIConnection
-from litestar.datastructures import Headers, State
+from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
 from quarry_common.contracts.tenancy import Scope
-from quarry_common.errors import MalformedError, UnauthenticatedError
-from quarry_gateway.domain import TENANT_HEADER, Caller, require_scope
-from quarry_gateway.gateway import Gateway
+from quarry_gateway.domain import Caller
 
 OPERATION: Final = "operation"
 PUBLIC: Final = "public"
 """Access of a route that asks for no key."""
-MAX_HEADER_LENGTH = 200
-DECISIVE: Final = ("X-API-Key", "Authorization", TENANT_HEADER, "Idempotency-Key")
-"""Headers that whoever stands before the gateway may read differently when there are two of them."""
 
 Connection = ASGIConnection[BaseRouteHandler, None, Caller, State]
 Access = Scope | Literal["public"]
@@ -53,6 +48,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Fields beside the part `file`, when the body may be multipart/form-data."""
     replies: dict[int, type[msgspec.Struct] | tuple[type[msgspec.Struct], ...] | str]
     """By status: the type of the JSON answer, or one of several, or the media type of another answer."""
+    other_types: tuple[str, ...] = ()
+    """Media types in which the answer may come besides."""
     errors: tuple[int, ...] = ()
     """Statuses of problems beyond those that every operation may answer with."""
     request_headers: tuple[Header, ...] = ()
@@ -62,6 +59,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Of an answer that is not JSON."""
     reply_schema: dict[str, object] | None = None
     """Of an answer that is not JSON, such as one event of a stream; None for a text."""
+    priced_by_route: bool = False
+    """Whether the route itself charges a request to the rate limit, since its body says how much it costs."""
     reads_only: bool = False
     """Whether it changes nothing although it is a POST: then it needs no idempotency key."""
     hidden: bool = False
@@ -71,37 +70,3 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 def declare(operation: Operation) -> dict[str, Operation]:
     """Return the `opt` that declares a route's operation."""
     return {OPERATION: operation}
-
-
-async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Let a request pass only with the access that its route declares; a route without one lets nobody in."""
-    if connection.scope.get("method") == "OPTIONS":
-        return  # made by the framework for every path; it tells the methods and nothing else
-    operation: Operation = handler.opt[OPERATION]
-    if operation.access == PUBLIC:
-        return
-    gateway: Gateway = connection.app.state.gateway
-    headers = connection.headers
-    for name in DECISIVE:
-        if len(headers.getall(name, ())) > 1:
-            raise MalformedError(f"The header {name} is given more than once.", advice="Send it once.")
-    caller = await gateway.authenticator.authenticate(key_of(headers), headers.get(TENANT_HEADER))
-    if operation.also is None or operation.also not in caller.scopes:
-        require_scope(caller, operation.access)
-    connection.scope["auth"] = caller
-
-
-def key_of(headers: Headers) -> str:
-    """Return the key that a request carries. Raises `UnauthenticatedError` when there is none, or two."""
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    found = {headers.get("x-api-key", ""), token.strip() if kind.lower() == "bearer" else ""} - {""}
-    if not found:
-        raise UnauthenticatedError("The request carries no API key.")
-    if len(found) > 1:
-        raise UnauthenticatedError(
-            "The request carries two different API keys.", advice="Send one, in one of the two headers."
-        )
-    (key,) = found
-    if len(key) > MAX_HEADER_LENGTH:
-        raise UnauthenticatedError("The API key is malformed.")
-    return key

@@ -4,17 +4,12 @@ from uuid import UUID
 
 import msgspec
 
-from quarry_common.contracts.caches import FORGET, PURGE_REDIS, ForgetCached, Forgotten, PurgeRedis
+from quarry_common.cache.emptying import empty
+from quarry_common.contracts.caches import Forgotten
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import FieldError, NotFoundError, ValidationError
-from quarry_common.ids import new_id
 from quarry_gateway.domain import TENANT_HEADER, Caller
 from quarry_gateway.gateway import Gateway
-
-GATHER_SECONDS = 0.5
-"""For which answers of all processes are awaited: one that takes longer is taken for absent."""
-PURGE_SECONDS = 32.0
-"""The cache itself gives up after half a minute."""
 
 
 class CachePurge(msgspec.Struct, frozen=True):
@@ -60,29 +55,14 @@ async def chosen(gateway: Gateway, caller: Caller, named: str | None) -> Whose:
 async def purge(gateway: Gateway, whose: Whose) -> CachePurge:
     """Empty memory and Redis.
 
-    Everybody forgets, then Redis is emptied, then everybody forgets what was found in it meanwhile.
     Raises `UnavailableError` when no search service runs or the bus is away; it may be asked again.
     """
-    asked = ForgetCached(whose.tenant_id, new_id())
-    before = await gateway.rpc.gather(FORGET, asked, seconds=GATHER_SECONDS)
-    removed = await gateway.ask(PURGE_REDIS, PurgeRedis(asked.tenant_id), PURGE_SECONDS)
-    after = await gateway.rpc.gather(FORGET, asked, seconds=GATHER_SECONDS)
+    done = await empty(gateway.rpc, whose.tenant_id)
     return CachePurge(
         tenant=whose.slug,
-        answered=len(after),
-        instances=_together(before, after),
-        memory_entries=sum(each.entries for each in (*before, *after)),
-        redis_entries=removed.entries,
-        complete=removed.complete and _names(before) <= _names(after),
+        answered=done.answered,
+        instances=done.instances,
+        memory_entries=done.memory_entries,
+        redis_entries=done.redis_entries,
+        complete=done.complete,
     )
-
-
-def _names(told: list[Forgotten]) -> set[tuple[str, str]]:
-    return {(each.service, each.instance) for each in told}
-
-
-def _together(before: list[Forgotten], after: list[Forgotten]) -> list[Forgotten]:
-    entries = dict.fromkeys(sorted(_names(before) | _names(after)), 0)
-    for each in (*before, *after):
-        entries[each.service, each.instance] += each.entries
-    return [Forgotten(service, instance, count) for (service, instance), count in entries.items()]

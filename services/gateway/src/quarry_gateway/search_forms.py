@@ -20,8 +20,10 @@ from quarry_common.contracts.search import (
     SortField,
 )
 from quarry_common.errors import FieldError
+from quarry_gateway.domain import Caller
 from quarry_gateway.filtering import wrong_filter
 from quarry_gateway.paging import Cursor
+from quarry_gateway.search_tokens import narrowed
 from quarry_gateway.validation import refuse
 
 COUNTED = (Field.DOC_TYPE, Field.TAGS, Field.COLLECTION, Field.SOURCE_URL, Field.EXTERNAL_ID)
@@ -98,19 +100,23 @@ class SearchBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queries: Annotated[list[Search], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
-def query_of(form: Search, tenant_id: UUID, path: str = "") -> Query:
+def query_of(form: Search, caller: Caller, path: str = "") -> Query:
     """Return what the search service is asked.
 
     Raises `ValidationError`, with fields below `path`, when filter or facets are wrong.
     """
     refuse([msgspec.structs.replace(error, field=path + error.field) for error in wrong_facets(form.facets)])
     return Query(
-        tenant_id=tenant_id,
+        tenant_id=caller.tenant_id,
         query=form.query,
         mode=form.mode,
         limit=form.limit,
         cursor=form.cursor,
-        filters=filters.parse(form.filters, f"{path}filters") if form.filters else None,
+        filters=narrowed(
+            filters.parse(form.filters, f"{path}filters") if form.filters else None,
+            caller.forced,
+            caller.collections,
+        ),
         group_by_document=form.group_by_document,
         highlight=form.highlight,
         facets=[_facet(name) for name in dict.fromkeys(form.facets)],
@@ -119,6 +125,7 @@ def query_of(form: Search, tenant_id: UUID, path: str = "") -> Query:
         min_score=form.min_score,
         explain=form.explain,
         rerank=form.rerank,
+        principals=caller.principals,
     )
 
 

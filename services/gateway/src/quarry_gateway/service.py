@@ -1,7 +1,7 @@
 """Composition root of the gateway."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from quarry_common.blobs import open_store
 from quarry_common.cache.control import CacheControl
@@ -12,9 +12,11 @@ from quarry_common.messaging.rpc import RpcClient
 from quarry_common.service import Service, ServiceDefinition
 from quarry_common.telemetry.tracing import instance_id
 from quarry_gateway.app import create_app
+from quarry_gateway.audit import AuditTrail
 from quarry_gateway.auth import Authenticator
 from quarry_gateway.checks import MESSAGE_BUS, open_checks
 from quarry_gateway.gateway import Gateway
+from quarry_gateway.limits.limits import open_limits
 from quarry_gateway.server import HttpServer
 from quarry_gateway.settings import GatewaySettings
 
@@ -25,25 +27,37 @@ SERVICE = "gateway"
 async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
     """Open what the gateway needs, yield it, and close all."""
     blobs = open_store(settings)
-    async with broker.connect(settings, SERVICE) as connection:
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(broker.connect(settings, SERVICE))
         rpc = RpcClient(connection)
+        limits = await stack.enter_async_context(open_limits(settings, rpc))
+        checks = await stack.enter_async_context(open_checks(settings, connection, rpc))
         authenticator = Authenticator(
-            rpc, ttl_seconds=settings.key_cache_seconds, timeout_seconds=settings.rpc_timeout_seconds
+            rpc,
+            ttl_seconds=settings.key_cache_seconds,
+            timeout_seconds=settings.rpc_timeout_seconds,
+            own_hosts=settings.own_hosts,
         )
         await authenticator.listen(connection)
-        async with open_checks(settings, connection, rpc) as checks:
-            # A gateway takes requests while the bus is there; what else is down, each request tells.
-            readiness = Health({MESSAGE_BUS: checks[MESSAGE_BUS]})
-            gateway = Gateway(
-                settings, rpc, blobs, authenticator, readiness=readiness, dependencies=Health(checks)
-            )
-            server = HttpServer(create_app(gateway), settings.http_host, settings.http_port)
+        # A gateway takes requests while the bus is there; what else is down, each request tells.
+        readiness = Health({MESSAGE_BUS: checks[MESSAGE_BUS]})
+        gateway = Gateway(
+            settings,
+            rpc,
+            blobs,
+            authenticator,
+            AuditTrail(rpc),
+            limits,
+            readiness=readiness,
+            dependencies=Health(checks),
+        )
+        server = HttpServer(create_app(gateway), settings.http_host, settings.http_port)
 
-            async def forget(asked: ForgetCached) -> int:
-                return authenticator.forget_tenant(asked.tenant_id)
+        async def forget(asked: ForgetCached) -> int:
+            return authenticator.forget_tenant(asked.tenant_id)
 
-            control = CacheControl(connection, SERVICE, instance_id(settings), authenticator.caches, forget)
-            yield Service(parts=[server, control], health=readiness)
+        control = CacheControl(connection, SERVICE, instance_id(settings), authenticator.caches, forget)
+        yield Service(parts=[server, control, *gateway.parts], health=readiness)
 
 
 definition = ServiceDefinition(name=SERVICE, settings=GatewaySettings, build=build)

@@ -2,23 +2,30 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
+from quarry_common.cache.settings import SharedKeysSettings
 from quarry_common.settings import (
     BlobSettings,
     NatsSettings,
     ProcessSettings,
     QdrantSettings,
-    RedisSettings,
 )
+from quarry_gateway.addresses import Network, parse_networks
 
 
-class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, RedisSettings, ProcessSettings):
+class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSettings, ProcessSettings):
     """Settings of the gateway."""
 
     http_host: str = Field("127.0.0.1", description="Address of the public HTTP API.")
     http_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8080, description="Port of the public HTTP API; 0 takes a free one."
+    )
+    hsts_seconds: Annotated[int, Field(ge=0, le=63_072_000)] = Field(
+        0,
+        description="Time for which a browser that was here keeps to HTTPS (`Strict-Transport-Security`), "
+        "once no client needs plain HTTP any more; 0 does not say so.",
     )
     max_upload_mb: Annotated[int, Field(ge=1, le=10_240)] = Field(
         512, description="Largest file that may be uploaded, in MiB."
@@ -45,3 +52,35 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, RedisSettings,
     rpc_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
         10.0, description="Longest wait for the answer of another service."
     )
+    rate_limits_enabled: bool = Field(
+        True, description="Whether requests per second are limited, as the quotas of tenants and keys say."
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Proxies whose `X-Forwarded-For` (or else `Forwarded`) is believed: addresses and CIDR "
+        "blocks, separated by commas.",
+    )
+
+    public_hosts: str = Field(
+        "",
+        description="Names of the installation itself, which are no tenant's domain, separated by commas.",
+    )
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """`trusted_proxies`, read."""
+        return parse_networks(self.trusted_proxies)
+
+    @property
+    def own_hosts(self) -> list[str]:
+        """`public_hosts`, read."""
+        return [name.strip().lower() for name in self.public_hosts.split(",") if name.strip()]
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        try:
+            parse_networks(value)
+        except ValueError as error:
+            raise PydanticCustomError("malformed", str(error)) from None
+        return value

@@ -10,9 +10,19 @@ import msgspec
 from nats.aio.client import Client
 
 from quarry_common import keys
-from quarry_common.contracts import collections, search, tenancy
+from quarry_common.contracts import (
+    api_keys,
+    audit,
+    collections,
+    domains,
+    search,
+    signing_keys,
+    tenancy,
+    usage,
+)
 from quarry_common.contracts import documents as docs
 from quarry_common.contracts import jobs as work
+from quarry_common.contracts.rpc import Nothing
 from quarry_common.errors import (
     ConflictError,
     ErrorData,
@@ -27,17 +37,38 @@ from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.settings import NatsSettings
 
+IN_THE_BACKGROUND = (
+    audit.RecordActs,
+    api_keys.ReportKeyUse,
+    usage.LeaseSearches,
+    usage.SettleSearches,
+)
+"""What a gateway tells besides what a request needs."""
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def _tenant(slug: str, name: str) -> tenancy.Tenant:
+    plan = tenancy.Plan.UNLIMITED
+    return tenancy.Tenant(
+        id=new_id(),
+        slug=slug,
+        name=name,
+        plan=plan,
+        quotas=tenancy.PLAN_QUOTAS[plan],
+        quota_changes=tenancy.QuotaChanges(),
+        state=tenancy.TenantState.ACTIVE,
+        created_at=NOW,
+    )
 
 
 class Backend:
     """What tenants, indexer and search would answer: just enough state to tell right from wrong."""
 
     def __init__(self) -> None:
-        self.acme = tenancy.Tenant(new_id(), "acme", "Acme Ltd", NOW)
-        self.other = tenancy.Tenant(new_id(), "other", "Other Ltd", NOW)
+        self.acme = _tenant("acme", "Acme Ltd")
+        self.other = _tenant("other", "Other Ltd")
         self.tenants = {tenant.slug: tenant for tenant in (self.acme, self.other)}
-        self.principals: dict[bytes, tenancy.Principal] = {}
+        self.principals: dict[bytes, api_keys.Principal] = {}
         self.asked: list[msgspec.Struct] = []
         """Every request that came, in order."""
         self.accepted: list[docs.Accept] = []
@@ -49,6 +80,10 @@ class Backend:
         self.jobs: dict[tuple[UUID, UUID], work.JobDetail] = {}
         self.collections: dict[tuple[UUID, str], collections.Collection] = {}
         self.queries: list[search.Query] = []
+        self.acts: list[audit.AuditAct] = []
+        self.tallies: list[api_keys.KeyTally] = []
+        self.answered = 0
+        """Searches that were told to be answered."""
         self.resolved = 0
         self.job_outcome: work.JobState | None = work.JobState.SUCCEEDED
         self.job_reads = 0
@@ -63,26 +98,38 @@ class Backend:
     def key(
         self, *scopes: tenancy.Scope, tenant: tenancy.Tenant | None = None, operator: bool = False
     ) -> str:
-        text = keys.generate(tenancy.KeyLabel.TEST)
+        text = keys.generate(api_keys.KeyLabel.TEST)
         owner = None if operator else tenant or self.acme
-        self.principals[keys.sha256(text)] = tenancy.Principal(
+        self.principals[keys.sha256(text)] = api_keys.Principal(
             key_id=new_id(),
             tenant_id=owner and owner.id,
             tenant_slug=owner and owner.slug,
             scopes=frozenset({tenancy.Scope.PLATFORM} if operator else scopes or tenancy.TENANT_SCOPES),
+            kind=audit.ActorKind.OPERATOR if operator else audit.ActorKind.KEY,
+            quotas=None if operator else (owner or self.acme).quotas,
         )
         return text
 
     def answer_on(self, server: RpcServer, service: str) -> None:
         pairs = {
             "tenants": [
-                (tenancy.RESOLVE_KEY, self.resolve_key),
+                (api_keys.RESOLVE_KEY, self.resolve_key),
                 (tenancy.RESOLVE_SLUG, self.resolve_slug),
                 (tenancy.CREATE_TENANT, self.create_tenant),
                 (tenancy.LIST_TENANTS, self.list_tenants),
-                (tenancy.CREATE_KEY, self.create_key),
-                (tenancy.LIST_KEYS, self.list_keys),
-                (tenancy.REVOKE_KEY, self.revoke_key),
+                (api_keys.CREATE_KEY, self.create_key),
+                (api_keys.LIST_KEYS, self.list_keys),
+                (api_keys.REVOKE_KEY, self.revoke_key),
+                (api_keys.ROTATE_KEY, self.rotate_key),
+                (tenancy.RESTORE_TENANT, self.restore_tenant),
+                (audit.RECORD_ACTS, self.record_acts),
+                (usage.LEASE_SEARCHES, self.lease_searches),
+                (usage.SETTLE_SEARCHES, self.settle_searches),
+                (api_keys.REPORT_KEY_USE, self.report_key_use),
+                (domains.REGISTER_DOMAIN, self.change_domain),
+                (domains.CHECK_DOMAIN, self.change_domain),
+                (signing_keys.CREATE_SIGNING_KEY, self.create_signing_key),
+                (signing_keys.REVOKE_TOKENS, self.revoke_tokens),
             ],
             "indexer": [
                 (docs.ACCEPT, self.accept),
@@ -116,12 +163,13 @@ class Backend:
 
     def _noted(self, handler):  # type: ignore[no-untyped-def]
         async def answer(asked: msgspec.Struct) -> msgspec.Struct:
-            self.asked.append(asked)
+            if not isinstance(asked, IN_THE_BACKGROUND):
+                self.asked.append(asked)
             return await handler(asked)  # type: ignore[no-any-return]
 
         return answer
 
-    async def resolve_key(self, asked: tenancy.ResolveKey) -> tenancy.Principal:
+    async def resolve_key(self, asked: api_keys.ResolveKey) -> api_keys.Principal:
         self.resolved += 1
         if asked.key_sha256 not in self.principals:
             raise UnauthenticatedError("There is no such key.")
@@ -135,24 +183,26 @@ class Backend:
     async def create_tenant(self, asked: tenancy.CreateTenant) -> tenancy.Tenant:
         if asked.slug in self.tenants:
             raise ConflictError("The slug is taken.")
-        return self.tenants.setdefault(asked.slug, tenancy.Tenant(new_id(), asked.slug, asked.name, NOW))
+        return self.tenants.setdefault(asked.slug, _tenant(asked.slug, asked.name))
 
     async def list_tenants(self, asked: tenancy.ListTenants) -> tenancy.TenantPage:
         return tenancy.TenantPage(list(self.tenants.values())[: asked.limit])
 
-    async def create_key(self, asked: tenancy.CreateKey) -> tenancy.CreatedKey:
+    async def create_key(self, asked: api_keys.CreateKey) -> api_keys.CreatedKey:
         text = keys.generate(asked.label)
         key_id = new_id()
-        self.principals[keys.sha256(text)] = tenancy.Principal(key_id, asked.tenant_id, "acme", asked.scopes)
-        return tenancy.CreatedKey(text, self._key(key_id, asked.name, sorted(asked.scopes)))
+        self.principals[keys.sha256(text)] = api_keys.Principal(
+            key_id, asked.tenant_id, "acme", asked.grant.scopes
+        )
+        return api_keys.CreatedKey(text, self._key(key_id, asked.name, sorted(asked.grant.scopes)))
 
-    async def list_keys(self, asked: tenancy.ListKeys) -> tenancy.KeyPage:
+    async def list_keys(self, asked: api_keys.ListKeys) -> api_keys.KeyPage:
         owned = [who for who in self.principals.values() if who.tenant_id == asked.tenant_id]
-        return tenancy.KeyPage(
+        return api_keys.KeyPage(
             [self._key(who.key_id, "key", sorted(who.scopes)) for who in owned[: asked.limit]]
         )
 
-    async def revoke_key(self, asked: tenancy.RevokeKey) -> tenancy.ApiKey:
+    async def revoke_key(self, asked: api_keys.RevokeKey) -> api_keys.ApiKey:
         for digest, who in list(self.principals.items()):
             if who.key_id == asked.key_id and who.tenant_id == asked.tenant_id:
                 del self.principals[digest]
@@ -160,9 +210,48 @@ class Backend:
                 return msgspec.structs.replace(revoked, revoked_at=NOW)
         raise NotFoundError("There is no such key.")
 
+    async def rotate_key(self, asked: api_keys.RotateKey) -> api_keys.CreatedKey:
+        for who in list(self.principals.values()):
+            if who.key_id == asked.key_id and who.tenant_id == asked.tenant_id:
+                text = keys.generate(api_keys.KeyLabel.TEST)
+                self.principals[keys.sha256(text)] = msgspec.structs.replace(who, key_id=new_id())
+                return api_keys.CreatedKey(text, self._key(new_id(), "key", sorted(who.scopes)))
+        raise NotFoundError("There is no such key.")
+
+    async def restore_tenant(self, asked: tenancy.RestoreTenant) -> tenancy.Tenant:
+        return next(each for each in self.tenants.values() if each.id == asked.tenant_id)
+
+    async def lease_searches(self, asked: usage.LeaseSearches) -> usage.SearchLease:
+        self.answered += asked.answered
+        return usage.SearchLease(asked.wanted)
+
+    async def settle_searches(self, asked: usage.SettleSearches) -> Nothing:
+        self.answered += asked.answered
+        return Nothing()
+
+    async def report_key_use(self, asked: api_keys.ReportKeyUse) -> Nothing:
+        self.tallies += asked.tallies
+        return Nothing()
+
+    async def change_domain(self, asked: domains.DomainRef) -> domains.Domain:
+        return domains.Domain(asked.name, domains.DomainState.PENDING, "_record", "value", NOW)
+
+    async def create_signing_key(
+        self, asked: signing_keys.CreateSigningKey
+    ) -> signing_keys.CreatedSigningKey:
+        key = signing_keys.SigningKey(new_id(), asked.name, "A" * 43, NOW)
+        return signing_keys.CreatedSigningKey(key, None)
+
+    async def revoke_tokens(self, asked: signing_keys.RevokeTokens) -> signing_keys.SigningKey:
+        return signing_keys.SigningKey(asked.signing_key_id, "key", "A" * 43, NOW, revoked_at=NOW)
+
+    async def record_acts(self, asked: audit.RecordActs) -> Nothing:
+        self.acts += asked.acts
+        return Nothing()
+
     @staticmethod
-    def _key(key_id: UUID, name: str, scopes: list[tenancy.Scope]) -> tenancy.ApiKey:
-        return tenancy.ApiKey(key_id, name, "qk_test_abcd", tenancy.KeyLabel.TEST, scopes, {}, NOW)
+    def _key(key_id: UUID, name: str, scopes: list[tenancy.Scope]) -> api_keys.ApiKey:
+        return api_keys.ApiKey(key_id, name, "qk_test_abcd", api_keys.KeyLabel.TEST, scopes, {}, NOW)
 
     async def accept(self, asked: docs.Accept) -> docs.Accepted:
         if self.refuse_accept is not None:

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from quarry_common import keys
+from quarry_common.contracts.api_keys import KeyLabel
 from quarry_common.contracts.events import ApiKeyRevoked, envelope, subject_of
-from quarry_common.contracts.tenancy import KeyLabel, Scope
+from quarry_common.contracts.tenancy import Scope
 from quarry_common.messaging import broker
 from quarry_common.settings import NatsSettings
 

@@ -1,7 +1,6 @@
 """What operators see of the caches of every process, and who may empty which."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -83,7 +82,12 @@ async def test_every_instance_tells_of_its_caches_and_all_are_added_up(operator,
     assert told["answered"] == 3
     names = [(each["service"], each["instance"]) for each in told["instances"]]
     assert names[1:] == [("search", "s0"), ("search", "s1")]
-    assert {each["name"] for each in told["instances"][0]["caches"]} == {"principals", "tenants"}
+    assert {each["name"] for each in told["instances"][0]["caches"]} == {
+        "domains",
+        "principals",
+        "signing_keys",
+        "tenants",
+    }
     assert told["instances"][2]["caches"][0]["hit_rate"] is None
     assert told["instances"][1]["caches"][0]["breaker"] == "half_open"
     answers = {each["name"]: each for each in told["caches"]}["answers"]
@@ -145,17 +149,16 @@ async def test_what_a_gateway_knew_of_the_tenants_keys_is_forgotten(client, back
     ],
 )
 async def test_an_operator_empties_one_tenants_or_all(
-    operator, backend, nats_url, headers, query, whose, caplog
+    operator, backend, nats_url, headers, query, whose
 ) -> None:
-    caplog.set_level(logging.INFO)
     searcher = Searcher(0, 0)
     async with running(nats_url, searcher):
         answer = await operator.delete(f"/api/admin/cache{query}", headers=headers)
 
     assert (answer.status_code, answer.json()["tenant"]) == (200, whose)
     assert {tenant for _, tenant in searcher.log} == {backend.other.id if whose else None}
-    (line,) = [record for record in caplog.records if record.message == "caches were emptied"]
-    assert (line.purged_tenant, line.redis_entries) == (whose or "*", 7)
+    (act,) = [act for act in backend.acts if act.action == "cache.purged"]
+    assert (act.target, act.after["redis_entries"], act.actor.kind) == (whose or "*", 7, "operator")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quarry_common.contracts.tenancy import Principal, Scope, Tenant
+from quarry_common.contracts.api_keys import Principal
+from quarry_common.contracts.tenancy import PLAN_QUOTAS, Plan, QuotaChanges, Scope, Tenant, TenantState
 from quarry_common.errors import ForbiddenError, UnauthenticatedError, ValidationError
 from quarry_common.ids import new_id
-from quarry_gateway.domain import caller_of, needs_tenant_lookup, require_scope, require_unexpired
+from quarry_gateway.domain import (
+    Caller,
+    CrossTenantError,
+    acting_for,
+    caller_of,
+    names_another_tenant,
+    require_scope,
+    require_unexpired,
+)
 from quarry_gateway.idempotency import IDEMPOTENCY_KEY
 from quarry_gateway.openapi import describe
 from quarry_gateway.operations import OPERATION, Operation
@@ -51,10 +60,31 @@ EXPECTED = {
     "POST /api/search/batch": "search",
     "POST /api/keys": "keys:write",
     "GET /api/keys": "keys:read",
+    "GET /api/keys/{key_id:str}": "keys:read",
+    "GET /api/keys/{key_id:str}/usage": "keys:read",
+    "POST /api/keys/{key_id:str}/rotate": "keys:write",
+    "POST /api/keys/verify": "keys:read",
     "DELETE /api/keys/{key_id:str}": "keys:write",
+    "GET /api/tenant": "tenant:read",
+    "PATCH /api/tenant": "tenant:write",
+    "GET /api/usage": "tenant:read",
+    "GET /api/admin/usage": "platform",
+    "GET /api/audit": "audit:read",
+    "GET /api/audit/verify": "audit:read",
+    "POST /api/signing-keys": "tenant:write",
+    "GET /api/signing-keys": "tenant:read",
+    "POST /api/signing-keys/{signing_key_id:str}/revoke": "tenant:write",
+    "POST /api/domains": "tenant:write",
+    "GET /api/domains": "tenant:read",
+    "POST /api/domains/{domain:str}/check": "tenant:write",
+    "DELETE /api/domains/{domain:str}": "tenant:write",
     "POST /api/admin/tenants": "platform",
     "GET /api/admin/tenants": "platform",
     "GET /api/admin/tenants/{slug:str}": "platform",
+    "PATCH /api/admin/tenants/{slug:str}": "platform",
+    "DELETE /api/admin/tenants/{slug:str}": "platform",
+    "POST /api/admin/tenants/{slug:str}/restore": "platform",
+    "GET /api/admin/tenants/{slug:str}/purge": "platform",
     "GET /api/admin/index": "platform",
     "POST /api/admin/index/repair": "platform",
     "GET /api/admin/cache": "platform",
@@ -127,34 +157,80 @@ def test_the_written_description_is_that_of_the_code() -> None:
     assert written == told, "run `make openapi`"
 
 
-def principal(*scopes: Scope, tenant: Tenant | None = None, **more: datetime) -> Principal:
+PLAN = Plan.STANDARD
+ACME = Tenant(
+    id=new_id(),
+    slug="acme",
+    name="Acme",
+    plan=PLAN,
+    quotas=PLAN_QUOTAS[PLAN],
+    quota_changes=QuotaChanges(),
+    state=TenantState.ACTIVE,
+    created_at=datetime.now(UTC),
+)
+
+
+def principal(*scopes: Scope, tenant: Tenant | None = None, expires_at: datetime | None = None) -> Principal:
     return Principal(
-        new_id(), tenant and tenant.id, tenant and tenant.slug, frozenset(scopes), **more  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
-ACME = Tenant(new_id(), "acme", "Acme", datetime.now(UTC))
+        new_id(), tenant and tenant.id, tenant and tenant.slug, frozenset(scopes), expires_at=expires_at
+    )
 
 
 def test_an_operator_has_the_scopes_of_a_tenant_only_while_acting_for_it() -> None:
-    operator = principal(Scope.PLATFORM)
+    operator = caller_of(principal(Scope.PLATFORM))
 
-    require_scope(caller_of(operator, acting_for=ACME), Scope.SEARCH)
+    acting = acting_for(operator, ACME)
+
+    require_scope(acting, Scope.SEARCH)
+    assert (acting.tenant_id, acting.quotas) == (ACME.id, ACME.quotas)
     with pytest.raises(ForbiddenError):
-        require_scope(caller_of(operator, acting_for=None), Scope.SEARCH)
+        require_scope(operator, Scope.SEARCH)
     with pytest.raises(ValidationError):
-        _ = caller_of(operator, acting_for=None).tenant_id
-    assert caller_of(operator, acting_for=ACME).tenant_id == ACME.id
+        _ = operator.tenant_id
+
+
+@pytest.mark.parametrize("state", set(TenantState) - {TenantState.ACTIVE})
+def test_an_operator_does_not_act_for_a_tenant_that_is_not_active(state: TenantState) -> None:
+    with pytest.raises(ForbiddenError, match=state.value):
+        acting_for(caller_of(principal(Scope.PLATFORM)), msgspec.structs.replace(ACME, state=state))
 
 
 def test_only_an_operator_names_another_tenant() -> None:
-    assert needs_tenant_lookup(principal(Scope.PLATFORM), "acme")
-    assert not needs_tenant_lookup(principal(Scope.SEARCH, tenant=ACME), "acme")
-    with pytest.raises(ForbiddenError):
-        needs_tenant_lookup(principal(Scope.SEARCH, tenant=ACME), "other")
+    own = caller_of(principal(Scope.SEARCH, tenant=ACME))
+
+    assert names_another_tenant(caller_of(principal(Scope.PLATFORM)), "acme")
+    assert not names_another_tenant(own, "acme")
+    with pytest.raises(CrossTenantError) as caught:
+        names_another_tenant(own, "other")
+    assert (caught.value.caller, caught.value.target) == (own, "tenant other")
 
 
 def test_a_key_that_expires_while_it_is_remembered_is_refused() -> None:
     require_unexpired(principal(expires_at=datetime.now(UTC) + timedelta(seconds=60)))
     with pytest.raises(UnauthenticatedError):
         require_unexpired(principal(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+
+
+def limited_to(*collections: str) -> Caller:
+    return msgspec.structs.replace(
+        caller_of(principal(Scope.SEARCH, tenant=ACME)), collections=frozenset(collections)
+    )
+
+
+def test_a_limited_key_has_to_name_one_of_its_collections() -> None:
+    two = limited_to("a", "b")
+
+    assert two.chosen_collection("a") == "a"
+    assert limited_to("a").chosen_collection(None) == "a"
+    assert caller_of(principal(Scope.SEARCH, tenant=ACME)).chosen_collection(None) is None
+    with pytest.raises(ForbiddenError, match="'c'"):
+        two.chosen_collection("c")
+    with pytest.raises(ValidationError):
+        two.chosen_collection(None)
+
+
+def test_a_key_for_no_collection_reaches_none() -> None:
+    with pytest.raises(ForbiddenError):
+        limited_to().require_collection("default")
+    with pytest.raises(ValidationError):
+        limited_to().chosen_collection(None)

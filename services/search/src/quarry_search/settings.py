@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from quarry_common.cache.settings import CacheSettings
 from quarry_common.embedding.settings import EmbedderSettings
+from quarry_common.fields import HttpAddress
 from quarry_common.settings import NatsSettings, ProcessSettings, QdrantSettings
 
 
@@ -18,8 +19,9 @@ class SearchSettings(ProcessSettings, NatsSettings, QdrantSettings, EmbedderSett
     batch_concurrency: Annotated[int, Field(ge=1, le=50)] = Field(
         8, description="Searches of one batch that are answered at a time."
     )
-    reranker_url: str = Field(
-        "", description="Address of a reranker as Cohere, Jina and vLLM serve it, such as http://host/rerank."
+    reranker_url: HttpAddress = Field(
+        "",
+        description="Address of a reranker as Cohere, Jina and vLLM serve it, such as https://host/rerank.",
     )
     reranker_api_key: SecretStr = Field(
         SecretStr(""), description="Key for the reranker, if it asks for one."

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.documents import ExternalId
+from quarry_common.contracts.domains import DomainName
 from quarry_common.contracts.tenancy import Slug
 from quarry_gateway.domain import TENANT_HEADER
 from quarry_gateway.forms import OF_CONTENT
@@ -25,8 +26,10 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
     "document_id": UUID,
     "job_id": UUID,
     "key_id": UUID,
+    "signing_key_id": UUID,
     "external_id": ExternalId,
     "name": CollectionName,
+    "domain": DomainName,
     "slug": Slug,
     "code": Annotated[str, Meta(max_length=100)],
 }

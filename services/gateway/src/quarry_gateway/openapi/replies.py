@@ -46,7 +46,8 @@ def replies_of(operation: Operation, template: str, schemas: Json) -> Json:
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": headers,
-            "content": {media: _content(operation, kind, schemas)},
+            "content": {media: _content(operation, kind, schemas)}
+            | {other: {"schema": {"type": "string"}} for other in operation.other_types if status < 400},
         }
     for status in sorted(_error_statuses(operation, template)):
         found.setdefault(str(status), {"$ref": f"#/components/responses/{status}"})

@@ -3,6 +3,7 @@
 from litestar.handlers import HTTPRouteHandler
 
 from quarry_gateway.routes import (
+    audit,
     batch,
     caches,
     changes,
@@ -10,14 +11,18 @@ from quarry_gateway.routes import (
     content,
     dead_letters,
     documents,
+    domains,
     index,
     jobs,
     keys,
+    own_tenant,
     pages,
     search,
+    signing_keys,
     system,
     tenants,
     uploads,
+    usage,
 )
 
 HANDLERS: list[HTTPRouteHandler] = [
@@ -31,6 +36,11 @@ HANDLERS: list[HTTPRouteHandler] = [
     *collections.HANDLERS,
     *search.HANDLERS,
     *keys.HANDLERS,
+    *own_tenant.HANDLERS,
+    *usage.HANDLERS,
+    *audit.HANDLERS,
+    *signing_keys.HANDLERS,
+    *domains.HANDLERS,
     *tenants.HANDLERS,
     *index.HANDLERS,
     *caches.HANDLERS,

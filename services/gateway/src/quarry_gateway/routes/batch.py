@@ -1,15 +1,22 @@
 """Many documents in one request."""
 
+import math
+
 from litestar import Response, post
 
 from quarry_common.contracts.tenancy import Scope
+from quarry_gateway.access import charge
 from quarry_gateway.batch_reading import Batch, read_batch
 from quarry_gateway.batches import BatchReport, take_in_batch
 from quarry_gateway.bodies import buffered
 from quarry_gateway.gateway import Call, gateway_of, reply
 from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.limits.buckets import Endpoint
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.routes.documents import TAG
+
+DOCUMENTS_PER_UNIT = 10
+"""So many documents of a batch count as one request."""
 
 
 @post(
@@ -37,16 +44,20 @@ from quarry_gateway.routes.documents import TAG
             replies={202: BatchReport},
             errors=(404, 409, 429),
             request_headers=(IDEMPOTENCY_KEY,),
+            priced_by_route=True,
         )
     ),
 )
 async def add_documents(request: Call) -> Response[bytes]:
     """Take many documents in."""
-    tenant_id = request.auth.tenant_id
+    gateway, caller = gateway_of(request), request.auth
+    _ = caller.tenant_id  # who names no tenant is told so, whatever else is wrong
     key = idempotency_key(request)
     async with buffered(request) as body:
         batch = await read_batch(body)
-        return reply(await take_in_batch(gateway_of(request), tenant_id, batch, key), 202)
+        cost = math.ceil(len(batch.forms) / DOCUMENTS_PER_UNIT)
+        await charge(gateway, request.scope, caller, Endpoint.WRITE, cost)  # type: ignore[arg-type]
+        return reply(await take_in_batch(gateway, caller, batch, key), 202)
 
 
 HANDLERS = [add_documents]

@@ -1,20 +1,18 @@
 """The caches of the platform: how they do, and emptying them."""
 
-import logging
-
 import msgspec
 from litestar import Response, delete, get
 
+from quarry_common.cache.emptying import GATHER_SECONDS
+from quarry_common.contracts.audit import Facts
 from quarry_common.contracts.caches import REPORT
 from quarry_common.contracts.rpc import Nothing
 from quarry_common.contracts.tenancy import Scope, Slug
 from quarry_gateway.cache_report import CacheReport, report
 from quarry_gateway.gateway import Call, gateway_of, reply
 from quarry_gateway.operations import Operation, declare
-from quarry_gateway.purging import GATHER_SECONDS, CachePurge, chosen, purge
+from quarry_gateway.purging import CachePurge, chosen, purge
 from quarry_gateway.validation import decode_query
-
-log = logging.getLogger(__name__)
 
 TAG = "Caches"
 
@@ -70,16 +68,8 @@ async def purge_caches(request: Call) -> Response[bytes]:
     gateway, caller = gateway_of(request), request.auth
     query = decode_query(request.scope["query_string"], PurgeQuery)
     done = await purge(gateway, await chosen(gateway, caller, query.tenant))
-    log.info(
-        "caches were emptied",
-        extra={
-            "key_id": str(caller.key_id),
-            "purged_tenant": done.tenant or "*",
-            "memory_entries": done.memory_entries,
-            "redis_entries": done.redis_entries,
-            "complete": done.complete,
-        },
-    )
+    after: Facts = {"memory_entries": done.memory_entries, "redis_entries": done.redis_entries}
+    await gateway.audit.record(caller, "cache.purged", done.tenant or "*", after=after)
     return reply(done)
 
 

@@ -134,12 +134,17 @@ async def reindex(request: Call) -> Response[bytes]:
     asked = Reindex(
         tenant_id=tenant_id,
         document_ids=body.document_ids,
-        collection=body.collection,
+        collection=request.auth.chosen_collection(body.collection),
         filters=filters.parse(body.filter, "filter") if body.filter else None,
         cursor=body.cursor,
         idempotency_key=key,
     )
-    return reply(await gateway_of(request).ask(REINDEX, asked), 202)
+    gateway = gateway_of(request)
+    done = await gateway.ask(REINDEX, asked)
+    await gateway.audit.record(
+        request.auth, "documents.reindexed", asked.collection or "*", after={"jobs": done.jobs}
+    )
+    return reply(done, 202)
 
 
 HANDLERS = [patch_document, reindex]

@@ -82,8 +82,11 @@ async def create_collection(request: Call) -> Response[bytes]:
     tenant_id = request.auth.tenant_id
     key = idempotency_key(request)
     body = await read_json(request, NewCollection)
-    asked = CreateCollection(tenant_id, body.name, key, body.settings)
-    made = await gateway_of(request).ask(CREATE_COLLECTION, asked)
+    asked = CreateCollection(tenant_id, request.auth.require_collection(body.name), key, body.settings)
+    gateway = gateway_of(request)
+    made = await gateway.ask(CREATE_COLLECTION, asked)
+    after = {"settings": msgspec.to_builtins(made.settings)}
+    await gateway.audit.record(request.auth, "collection.created", made.name, after=after)
     return reply(made, 201, location=f"/api/collections/{made.name}")
 
 
@@ -103,7 +106,9 @@ async def list_collections(request: Call) -> Response[bytes]:
     """Answer a page of the tenant's collections."""
     query = decode_query(request.scope["query_string"], PageQuery)
     asked = ListCollections(request.auth.tenant_id, query.limit, query.cursor)
-    return reply(await gateway_of(request).ask(LIST_COLLECTIONS, asked))
+    page = await gateway_of(request).ask(LIST_COLLECTIONS, asked)
+    within = [each for each in page.collections if request.auth.reaches(each.name)]
+    return reply(CollectionPage(within, page.next_cursor))
 
 
 @get(
@@ -149,7 +154,17 @@ async def update_collection(request: Call, name: FromPath[str]) -> Response[byte
     ref = _named(request, name)
     body = await read_json(request, CollectionPatch, kinds=PATCH_TYPES)
     asked = UpdateCollection(ref.tenant_id, ref.name, body.settings)
-    return reply(await gateway_of(request).ask(UPDATE_COLLECTION, asked))
+    gateway = gateway_of(request)
+    before = await gateway.ask(GET_COLLECTION, ref)
+    changed = await gateway.ask(UPDATE_COLLECTION, asked)
+    await gateway.audit.record(
+        request.auth,
+        "collection.updated",
+        ref.name,
+        before={"settings": msgspec.to_builtins(before.settings)},
+        after={"settings": msgspec.to_builtins(changed.settings)},
+    )
+    return reply(changed)
 
 
 @delete(
@@ -167,11 +182,17 @@ async def update_collection(request: Call, name: FromPath[str]) -> Response[byte
 )
 async def delete_collection(request: Call, name: FromPath[str]) -> Response[bytes]:
     """Delete a collection; nothing of it is found any more when the answer comes."""
-    return reply(await gateway_of(request).ask(DELETE_COLLECTION, _named(request, name)))
+    gateway, ref = gateway_of(request), _named(request, name)
+    deleted = await gateway.ask(DELETE_COLLECTION, ref)
+    before = msgspec.to_builtins(deleted)
+    await gateway.audit.record(request.auth, "collection.deleted", ref.name, before=before)
+    return reply(deleted)
 
 
 def _named(request: Call, name: str) -> CollectionRef:
-    return CollectionRef(request.auth.tenant_id, check({"name": name}, _NameInPath).name)
+    tenant_id = request.auth.tenant_id
+    wanted = check({"name": name}, _NameInPath).name
+    return CollectionRef(tenant_id, request.auth.require_collection(wanted))
 
 
 HANDLERS = [create_collection, list_collections, get_collection, update_collection, delete_collection]

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
@@ -60,7 +61,7 @@ class DeadLettersQuery(PageQuery, frozen=True):
 async def list_dead_letters(request: Call) -> Response[bytes]:
     """Answer a page of the tenant's dead letters."""
     query = decode_query(request.scope["query_string"], DeadLettersQuery)
-    asked = ListDeadLetters(request.auth.tenant_id, filter_of(query), query.limit, query.cursor)
+    asked = ListDeadLetters(request.auth.tenant_id, filter_of(query, request.auth), query.limit, query.cursor)
     return reply(await gateway_of(request).ask(LIST_DEAD_LETTERS, asked))
 
 
@@ -127,7 +128,12 @@ async def _change_many(request: Call, method: RpcMethod[ChangeJobs, JobsChanged]
     tenant_id = request.auth.tenant_id
     key = idempotency_key(request)
     choice = await read_json(request, DeadLetterChoice)
-    return reply(await gateway_of(request).ask(method, ChangeJobs(tenant_id, chosen(choice), key)))
+    asked = ChangeJobs(tenant_id, chosen(choice, request.auth), key)
+    gateway = gateway_of(request)
+    changed = await gateway.ask(method, asked)
+    action = "dead_letters.replayed" if method is REPLAY_DEAD_LETTERS else "dead_letters.discarded"
+    await gateway.audit.record(request.auth, action, "*", after=msgspec.to_builtins(changed))
+    return reply(changed)
 
 
 @post(

@@ -81,7 +81,7 @@ async def list_documents(request: Call) -> Response[bytes]:
     query = decode_query(request.scope["query_string"], DocumentsQuery)
     asked = ListDocuments(
         tenant_id=request.auth.tenant_id,
-        collection=query.collection,
+        collection=request.auth.chosen_collection(query.collection),
         status=query.status,
         filters=parse_text(query.filter),
         order=Order(query.sort.lstrip("-")),
@@ -168,7 +168,8 @@ def named(request: Call, document_id: str) -> DocumentRef:
 def _placed(request: Call) -> DocumentRef:
     tenant_id = request.auth.tenant_id
     query = decode_query(request.scope["query_string"], PlaceQuery)
-    return DocumentRef(tenant_id, collection=query.collection, external_id=external_id_of(request))
+    collection = request.auth.require_collection(query.collection)
+    return DocumentRef(tenant_id, collection=collection, external_id=external_id_of(request))
 
 
 def external_id_of(request: Call) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import msgspec
 from litestar import Response, get, post
 
 from quarry_common.contracts.documents import INSPECT_INDEX, IndexReport, InspectIndex
@@ -56,7 +57,10 @@ async def repair_index(request: Call) -> Response[bytes]:
     """Mend the vector index and answer what was wrong with it."""
     key = idempotency_key(request)
     asked = InspectIndex(request.auth.tenant_id, repair=True, idempotency_key=key)
-    return reply(await gateway_of(request).ask(INSPECT_INDEX, asked, INSPECTION_SECONDS))
+    gateway = gateway_of(request)
+    report = await gateway.ask(INSPECT_INDEX, asked, INSPECTION_SECONDS)
+    await gateway.audit.record(request.auth, "index.repaired", "*", after=msgspec.to_builtins(report))
+    return reply(report)
 
 
 HANDLERS = [inspect_index, repair_index]

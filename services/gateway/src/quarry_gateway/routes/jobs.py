@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -87,7 +88,9 @@ class JobsQuery(PageQuery, frozen=True):
 async def list_jobs(request: Call) -> Response[bytes]:
     """Answer a page of the tenant's jobs."""
     query = decode_query(request.scope["query_string"], JobsQuery)
-    asked = ListJobs(request.auth.tenant_id, query.state, filter_of(query), query.limit, query.cursor)
+    asked = ListJobs(
+        request.auth.tenant_id, query.state, filter_of(query, request.auth), query.limit, query.cursor
+    )
     return reply(await gateway_of(request).ask(LIST_JOBS, asked))
 
 
@@ -213,8 +216,11 @@ async def cancel_jobs(request: Call) -> Response[bytes]:
     tenant_id = request.auth.tenant_id
     key = idempotency_key(request)
     choice = await read_json(request, JobChoice)
-    asked = ChangeJobs(tenant_id, chosen(choice), key)
-    return reply(await gateway_of(request).ask(CANCEL_JOBS, asked))
+    asked = ChangeJobs(tenant_id, chosen(choice, request.auth), key)
+    gateway = gateway_of(request)
+    changed = await gateway.ask(CANCEL_JOBS, asked)
+    await gateway.audit.record(request.auth, "jobs.cancelled", "*", after=msgspec.to_builtins(changed))
+    return reply(changed)
 
 
 HANDLERS = [list_jobs, get_job, job_events, cancel_job, retry_job, cancel_jobs]

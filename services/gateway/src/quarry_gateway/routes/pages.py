@@ -55,11 +55,7 @@ def _kinds(kind: type[QuarryError]) -> Iterator[type[QuarryError]]:
 
 
 def _html(text: str) -> Response[str]:
-    return Response(
-        text,
-        media_type="text/html",
-        headers={"content-security-policy": reference.POLICY, "referrer-policy": "no-referrer"},
-    )
+    return Response(text, media_type="text/html", headers={"content-security-policy": reference.POLICY})
 
 
 HANDLERS = [openapi, docs, problem]

@@ -11,10 +11,13 @@ from litestar import Response, post
 from quarry_common.contracts.jobs import JobState
 from quarry_common.contracts.search import BATCH, QUERY, Answer, Batch
 from quarry_common.contracts.tenancy import Scope
-from quarry_common.errors import ConflictError, DeadlineExceededError, FieldError
+from quarry_common.errors import ConflictError, DeadlineExceededError, FieldError, NotFoundError
 from quarry_gateway.acceptance import outcome
+from quarry_gateway.access import charge
 from quarry_gateway.bodies import read_json
+from quarry_gateway.domain import Caller
 from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
+from quarry_gateway.limits.buckets import Endpoint
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.problems import ItemProblem, item_problem
 from quarry_gateway.search_forms import (
@@ -80,12 +83,13 @@ class BatchAnswer(msgspec.Struct, frozen=True):
 )
 async def search(request: Call) -> Response[bytes]:
     """Answer the passages that fit best."""
-    tenant_id = request.auth.tenant_id
+    gateway, caller = gateway_of(request), request.auth
+    tenant_id = caller.tenant_id  # who names no tenant is told so, whatever else is wrong
     form = await read_json(request, Search, wrong_entries)
-    asked = query_of(form, tenant_id)
-    gateway = gateway_of(request)
-    await _written(gateway, tenant_id, form.wait_for, form.wait_seconds)
-    return reply(await gateway.ask(QUERY, asked))
+    asked = query_of(form, caller)
+    await _written(gateway, caller, form.wait_for, form.wait_seconds)
+    async with gateway.limits.searches.search(tenant_id, _per_day(caller)):
+        return reply(await gateway.ask(QUERY, asked))
 
 
 @post(
@@ -101,24 +105,27 @@ async def search(request: Call) -> Response[bytes]:
             body_example={"queries": [{"query": "notice period"}, {"query": "deposit", "mode": "keyword"}]},
             replies={200: BatchAnswer},
             errors=(404, 409, 429),
+            priced_by_route=True,
             reads_only=True,
         )
     ),
 )
 async def search_batch(request: Call) -> Response[bytes]:
     """Answer several searches."""
-    tenant_id = request.auth.tenant_id
+    gateway, caller = gateway_of(request), request.auth
+    tenant_id = caller.tenant_id
     form = await read_json(request, SearchBatch, wrong_queries)
-    asked = Batch(
-        [query_of(each, tenant_id, f"queries[{index}].") for index, each in enumerate(form.queries)]
-    )
-    gateway = gateway_of(request)
+    asked = Batch([query_of(each, caller, f"queries[{index}].") for index, each in enumerate(form.queries)])
+    count = len(asked.queries)
+    await charge(gateway, request.scope, caller, Endpoint.SEARCH, count)  # type: ignore[arg-type]
     waited_for = list(dict.fromkeys(job_id for each in form.queries for job_id in each.wait_for))
     if len(waited_for) > MAX_WAITED_FOR:
         message = f"wait for {len(waited_for)} jobs together; at most {MAX_WAITED_FOR} may be waited for"
         refuse([FieldError("queries", message)])
-    await _written(gateway, tenant_id, waited_for, max(each.wait_seconds for each in form.queries))
-    found = await gateway.ask(BATCH, asked, BATCH_SECONDS)
+    await _written(gateway, caller, waited_for, max(each.wait_seconds for each in form.queries))
+    async with gateway.limits.searches.search(tenant_id, _per_day(caller), count) as admitted:
+        found = await gateway.ask(BATCH, asked, BATCH_SECONDS)
+        admitted.failed = sum(each.error is not None for each in found.outcomes)
     return reply(
         BatchAnswer(
             [
@@ -131,7 +138,11 @@ async def search_batch(request: Call) -> Response[bytes]:
     )
 
 
-async def _written(gateway: Gateway, tenant_id: UUID, job_ids: Sequence[UUID], seconds: float) -> None:
+def _per_day(caller: Caller) -> int | None:
+    return None if caller.quotas is None else caller.quotas.searches_per_day
+
+
+async def _written(gateway: Gateway, caller: Caller, job_ids: Sequence[UUID], seconds: float) -> None:
     """Return when the jobs have succeeded: then searches see what they wrote.
 
     Raises `NotFoundError` for a job that there is not, `WriteFailedError` for one that will never succeed and
@@ -140,7 +151,9 @@ async def _written(gateway: Gateway, tenant_id: UUID, job_ids: Sequence[UUID], s
     until = time.monotonic() + seconds
 
     async def wait(job_id: UUID) -> None:
-        job = await outcome(gateway, tenant_id, job_id, max(until - time.monotonic(), 0.0))
+        job = await outcome(gateway, caller.tenant_id, job_id, max(until - time.monotonic(), 0.0))
+        if not caller.reaches(job.collection):
+            raise NotFoundError("There is no such job.")
         if not job.state.final:
             raise DeadlineExceededError(
                 f"The job {job_id} is {job.state.value} still after {seconds:g} s.",
