@@ -14,6 +14,12 @@ from quarry_client.cli import main
 Quarry = Callable[..., Result]
 
 
+def rows(text: str) -> dict[str, list[str]]:
+    """Return the cells of each line that has some by their first, as words."""
+    lines = (line.split() for line in text.splitlines())
+    return {words[0]: words[1:] for words in lines if words}
+
+
 @pytest.fixture
 def platform() -> Platform:
     return Platform()

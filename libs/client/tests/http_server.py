@@ -27,7 +27,10 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to send back; a body that is no bytes is sent as JSON."""
+    """What to send back; a body that is no bytes is sent as JSON, and an iterator's bytes piece by piece.
+
+    An iterator that raises ConnectionError breaks the answer off.
+    """
 
     status: int = 200
     body: object = None
@@ -76,13 +79,23 @@ def running_server(answer: Answerer) -> Iterator[Server]:
             with lock:
                 server.received.append(request)
             reply = server.answer(request)
-            sent = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
+            if isinstance(reply.body, Iterator):
+                self._send_pieces(reply.body)
+                return
+            sent = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_header("Content-Length", str(len(sent)))
             self.end_headers()
             self.wfile.write(sent)
+
+        def _send_pieces(self, pieces: Iterator[bytes]) -> None:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for piece in pieces:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n")
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - the base class looks for them
 

@@ -7,6 +7,7 @@ import msgspec
 
 from quarry_client.calls import Call
 from quarry_client.errors import ApiError, UnreadableAnswerError
+from quarry_client.retry import parse_retry_after
 from quarry_client.types import Accepted, Job, Problem
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ def read_problem(response: httpx.Response) -> Problem | None:
     return problem if problem.detail or problem.title else None
 
 
-def api_error(problem: Problem) -> ApiError:
+def api_error(problem: Problem, retry_after_seconds: float | None = None) -> ApiError:
     """Return the error that a problem document tells of."""
     return ApiError(
         problem.status,
@@ -70,12 +71,14 @@ def api_error(problem: Problem) -> ApiError:
         problem.advice,
         problem.errors,
         problem.request_id,
+        retry_after_seconds,
     )
 
 
 def _api_error(call: Call[T], response: httpx.Response) -> ApiError:
     problem = read_problem(response)
     request_id = response.headers.get("x-request-id", "")
+    retry_after_seconds = parse_retry_after(response.headers.get("retry-after"))
     if problem is None:
         said = f"{response.status_code} {response.reason_phrase}".strip()
         return ApiError(
@@ -84,9 +87,9 @@ def _api_error(call: Call[T], response: httpx.Response) -> ApiError:
             f"{call.method} {response.url} was answered with {said} and no explanation.",
             WRONG_SERVER_ADVICE,
             request_id=request_id,
+            retry_after_seconds=retry_after_seconds,
         )
-    return api_error(
-        msgspec.structs.replace(
-            problem, status=response.status_code, request_id=problem.request_id or request_id
-        )
+    told = msgspec.structs.replace(
+        problem, status=response.status_code, request_id=problem.request_id or request_id
     )
+    return api_error(told, retry_after_seconds)

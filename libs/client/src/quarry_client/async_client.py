@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import date
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from quarry_client.calls import Call
 from quarry_client.operations import AsyncOperation
 from quarry_client.retry import RetryPolicy
 from quarry_client.transport import built, checked_url, headers_of, is_loopback
-from quarry_client.types import Job
+from quarry_client.types import Job, UsageFormatName
 from quarry_client.watching import TIMEOUT, Watch
 
 T = TypeVar("T")
@@ -55,9 +57,31 @@ class AsyncClient:
     search_batch = AsyncOperation(calls.search_batch)
     create_key = AsyncOperation(calls.create_key)
     list_keys = AsyncOperation(calls.list_keys)
+    get_key = AsyncOperation(calls.get_key)
+    key_usage = AsyncOperation(calls.key_usage)
+    rotate_key = AsyncOperation(calls.rotate_key)
+    verify_key = AsyncOperation(calls.verify_key)
     revoke_key = AsyncOperation(calls.revoke_key)
+    create_signing_key = AsyncOperation(calls.create_signing_key)
+    list_signing_keys = AsyncOperation(calls.list_signing_keys)
+    revoke_tokens = AsyncOperation(calls.revoke_tokens)
+    add_domain = AsyncOperation(calls.add_domain)
+    check_domain = AsyncOperation(calls.check_domain)
+    list_domains = AsyncOperation(calls.list_domains)
+    remove_domain = AsyncOperation(calls.remove_domain)
     create_tenant = AsyncOperation(calls.create_tenant)
     list_tenants = AsyncOperation(calls.list_tenants)
+    get_tenant = AsyncOperation(calls.get_tenant)
+    update_tenant = AsyncOperation(calls.update_tenant)
+    delete_tenant = AsyncOperation(calls.delete_tenant)
+    restore_tenant = AsyncOperation(calls.restore_tenant)
+    purge_receipt = AsyncOperation(calls.purge_receipt)
+    own_tenant = AsyncOperation(calls.own_tenant)
+    update_own_tenant = AsyncOperation(calls.update_own_tenant)
+    usage = AsyncOperation(calls.usage)
+    export_usage = AsyncOperation(calls.export_usage)
+    list_audit = AsyncOperation(calls.list_audit)
+    verify_audit = AsyncOperation(calls.verify_audit)
     inspect_index = AsyncOperation(calls.inspect_index)
     repair_index = AsyncOperation(calls.repair_index)
     cache_stats = AsyncOperation(calls.cache_stats)
@@ -74,6 +98,7 @@ class AsyncClient:
         retry: RetryPolicy | None = None,
     ) -> None:
         base_url = checked_url(url)
+        self.tenant = tenant
         self._base_url = str(base_url).rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._retry = retry or RetryPolicy()
@@ -106,6 +131,41 @@ class AsyncClient:
                     return read_answer(call, response)
                 delay = pause
             await asyncio.sleep(delay)
+
+    async def stream(self, call: Call[str]) -> AsyncIterator[str]:
+        """Send `call`, again if need be until its answer begins, and yield its text piece by piece.
+
+        An answer that breaks off raises UnreachableError: its beginning was told, so we do not ask again.
+        """
+        attempts = Attempts(self._retry, call, self._base_url)
+        while True:
+            begun = False
+            try:
+                with built(self._http, call, self._timeout_seconds) as request:
+                    async with aclosing(await self._http.send(request, stream=True)) as response:
+                        begun = response.is_success
+                        if begun:
+                            async for piece in response.aiter_text():
+                                yield piece
+                            return
+                        await response.aread()
+            except httpx.RequestError as error:
+                if begun:
+                    raise attempts.broken_off(error) from error
+                delay = attempts.after_failure(error)
+            else:
+                pause = attempts.after_response(response)
+                if pause is None:
+                    yield read_answer(call, response)
+                    return
+                delay = pause
+            await asyncio.sleep(delay)
+
+    def export_all_usage(
+        self, format_name: UsageFormatName = "csv", *, first: date | None = None, last: date | None = None
+    ) -> AsyncIterator[str]:
+        """Yield what every tenant used as text, tenant by tenant; asks for the operator's key."""
+        return self.stream(calls.export_all_usage(format_name, first=first, last=last))
 
     async def watch_job(self, job_id: UUID) -> AsyncIterator[Job]:
         """Yield the job as it is now and after each change until it is over.

@@ -7,7 +7,14 @@ import httpx
 from quarry_client.answers import read_problem
 from quarry_client.calls import Call
 from quarry_client.errors import UnreachableError
-from quarry_client.retry import KEY_IN_FLIGHT, TRANSIENT_STATUSES, RetryPolicy, parse_retry_after
+from quarry_client.retry import (
+    KEY_IN_FLIGHT,
+    QUOTA_EXCEEDED,
+    RATE_LIMITED,
+    TRANSIENT_STATUSES,
+    RetryPolicy,
+    parse_retry_after,
+)
 
 T = TypeVar("T")
 
@@ -38,12 +45,23 @@ class Attempts:
 
     def after_response(self, response: httpx.Response) -> float | None:
         """Return how long to wait before sending again, or None when this response is the answer."""
-        if response.status_code in self._expected or not self._repeatable or not _passes(response):
+        if response.status_code in self._expected or response.is_success:
+            return None
+        code = _code(response)
+        # What was refused for its rate was not done, so whatever it is may be sent again.
+        if not (self._repeatable or code == RATE_LIMITED) or not _passes(response.status_code, code):
             return None
         retry_after = parse_retry_after(response.headers.get("retry-after"))
-        if retry_after is None and _quota_is_used_up(response):
+        if code == QUOTA_EXCEEDED and not self._passes_soon(retry_after):
             return None
         return self._next_delay(retry_after)
+
+    def broken_off(self, error: httpx.RequestError) -> UnreachableError:
+        """Return the error that tells of an answer of which the beginning came, and was told, and no more."""
+        return UnreachableError(
+            f"{self._name} broke off before its end ({_reason(error)}).",
+            "What came so far is not all of it; ask again from the beginning.",
+        )
 
     def after_end(self) -> float | None:
         """Return how long to wait after a stream that ended before its end, or None at the end."""
@@ -55,6 +73,10 @@ class Attempts:
             f"{self._name} ends again and again before anything is told.",
             "Look at `quarry status` and try again.",
         )
+
+    def _passes_soon(self, retry_after_seconds: float | None) -> bool:
+        """Whether a used-up quota is worth waiting for: it may be that of a day, which is over in hours."""
+        return retry_after_seconds is not None and retry_after_seconds <= self._policy.longest_delay_seconds
 
     def _next_delay(self, retry_after_seconds: float | None) -> float | None:
         self._failures += 1
@@ -82,15 +104,12 @@ def _reason(error: httpx.RequestError) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
 
-def _passes(response: httpx.Response) -> bool:
-    """Whether the same request may succeed a little later."""
-    if response.status_code != httpx.codes.CONFLICT:
-        return response.status_code in TRANSIENT_STATUSES
+def _code(response: httpx.Response) -> str:
+    """Return what the problem document in `response` calls the problem; empty when there is none."""
     problem = read_problem(response)
-    return problem is not None and problem.code == KEY_IN_FLIGHT
+    return problem.code if problem is not None else ""
 
 
-def _quota_is_used_up(response: httpx.Response) -> bool:
-    """A rate limit passes with time and says when; a used-up quota stays."""
-    problem = read_problem(response) if response.status_code == 429 else None
-    return problem is not None and problem.code == "quota_exceeded"
+def _passes(status: int, code: str) -> bool:
+    """Whether the same request may succeed a little later."""
+    return code == KEY_IN_FLIGHT if status == httpx.codes.CONFLICT else status in TRANSIENT_STATUSES

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from quarry_client.errors import UnreachableError
 from quarry_client.operations import Operation
 from quarry_client.retry import RetryPolicy
 from quarry_client.transport import built, checked_url, headers_of, is_loopback
-from quarry_client.types import Job
+from quarry_client.types import Job, UsageFormatName
 from quarry_client.watching import TIMEOUT, Watch
 
 T = TypeVar("T")
@@ -26,7 +28,8 @@ class Client:
 
     `tenant` is the slug of the tenant that a platform operator acts for. A request that cannot be told
     apart from its repetition is sent again after 429, 502, 503, 504, `idempotency_key_in_flight` and broken
-    connections, as `retry` allows; any other is sent again only when it surely never left.
+    connections, as `retry` allows; any other is sent again only when it surely never left, or was refused
+    because too many came at once. A used-up quota is waited for only when it passes within seconds.
 
     Every operation raises ApiError, UnreachableError or UnreadableAnswerError.
     """
@@ -63,9 +66,31 @@ class Client:
     search_batch = Operation(calls.search_batch)
     create_key = Operation(calls.create_key)
     list_keys = Operation(calls.list_keys)
+    get_key = Operation(calls.get_key)
+    key_usage = Operation(calls.key_usage)
+    rotate_key = Operation(calls.rotate_key)
+    verify_key = Operation(calls.verify_key)
     revoke_key = Operation(calls.revoke_key)
+    create_signing_key = Operation(calls.create_signing_key)
+    list_signing_keys = Operation(calls.list_signing_keys)
+    revoke_tokens = Operation(calls.revoke_tokens)
+    add_domain = Operation(calls.add_domain)
+    check_domain = Operation(calls.check_domain)
+    list_domains = Operation(calls.list_domains)
+    remove_domain = Operation(calls.remove_domain)
     create_tenant = Operation(calls.create_tenant)
     list_tenants = Operation(calls.list_tenants)
+    get_tenant = Operation(calls.get_tenant)
+    update_tenant = Operation(calls.update_tenant)
+    delete_tenant = Operation(calls.delete_tenant)
+    restore_tenant = Operation(calls.restore_tenant)
+    purge_receipt = Operation(calls.purge_receipt)
+    own_tenant = Operation(calls.own_tenant)
+    update_own_tenant = Operation(calls.update_own_tenant)
+    usage = Operation(calls.usage)
+    export_usage = Operation(calls.export_usage)
+    list_audit = Operation(calls.list_audit)
+    verify_audit = Operation(calls.verify_audit)
     inspect_index = Operation(calls.inspect_index)
     repair_index = Operation(calls.repair_index)
     cache_stats = Operation(calls.cache_stats)
@@ -82,6 +107,7 @@ class Client:
         retry: RetryPolicy | None = None,
     ) -> None:
         base_url = checked_url(url)
+        self.tenant = tenant
         self._base_url = str(base_url).rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._retry = retry or RetryPolicy()
@@ -119,8 +145,43 @@ class Client:
                 if pause is None:
                     return read_answer(call, response)
                 delay = pause
-            if self._stopping.wait(delay):
-                raise UnreachableError(f"{call.method} {call.path} was given up because the client stops.")
+            self._wait(delay, f"{call.method} {call.path}")
+
+    def stream(self, call: Call[str]) -> Iterator[str]:
+        """Send `call`, again if need be until its answer begins, and yield its text piece by piece.
+
+        An answer that breaks off raises UnreachableError: its beginning was told, so we do not ask again.
+        """
+        attempts = Attempts(self._retry, call, self._base_url)
+        while True:
+            begun = False
+            try:
+                with (
+                    built(self._http, call, self._timeout_seconds) as request,
+                    closing(self._http.send(request, stream=True)) as response,
+                ):
+                    begun = response.is_success
+                    if begun:
+                        yield from response.iter_text()
+                        return
+                    response.read()
+            except httpx.RequestError as error:
+                if begun:
+                    raise attempts.broken_off(error) from error
+                delay = attempts.after_failure(error)
+            else:
+                pause = attempts.after_response(response)
+                if pause is None:
+                    yield read_answer(call, response)
+                    return
+                delay = pause
+            self._wait(delay, f"{call.method} {call.path}")
+
+    def export_all_usage(
+        self, format_name: UsageFormatName = "csv", *, first: date | None = None, last: date | None = None
+    ) -> Iterator[str]:
+        """Yield what every tenant used as text, tenant by tenant; asks for the operator's key."""
+        return self.stream(calls.export_all_usage(format_name, first=first, last=last))
 
     def watch_job(self, job_id: UUID) -> Iterator[Job]:
         """Yield the job as it is now and after each change until it is over.
@@ -142,5 +203,9 @@ class Client:
                         delay = watch.ended()
             except httpx.RequestError as error:
                 delay = watch.broke(error)
-            if not watch.is_over() and self._stopping.wait(delay):
-                raise UnreachableError(f"GET {watch.path} was given up because the client stops.")
+            if not watch.is_over():
+                self._wait(delay, f"GET {watch.path}")
+
+    def _wait(self, delay_seconds: float, what: str) -> None:
+        if self._stopping.wait(delay_seconds):
+            raise UnreachableError(f"{what} was given up because the client stops.")

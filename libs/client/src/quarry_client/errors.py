@@ -30,7 +30,10 @@ class UnreadableAnswerError(ClientError):
 
 
 class ApiError(ClientError):
-    """The API refused a request and told why in a problem document (RFC 9457)."""
+    """The API refused a request and told why in a problem document (RFC 9457).
+
+    `retry_after_seconds` is when it may be worth asking again, where the API told.
+    """
 
     def __init__(
         self,
@@ -40,9 +43,11 @@ class ApiError(ClientError):
         advice: str = "",
         errors: Sequence[FieldError] = (),
         request_id: str = "",
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(detail, advice)
         self.status = status
         self.code = code
         self.errors = tuple(errors)
         self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds

@@ -12,9 +12,17 @@ TRANSIENT_STATUSES: Final = frozenset({429, 502, 503, 504})
 KEY_IN_FLIGHT: Final = "idempotency_key_in_flight"
 """The one conflict that passes: the first request under the same key is still being worked on."""
 
+RATE_LIMITED: Final = "rate_limited"
+"""Too many requests came at once; nothing of this one was done. It passes when `Retry-After` says."""
+QUOTA_EXCEEDED: Final = "quota_exceeded"
+"""A counted limit is reached, which may pass at the end of the day, or never."""
+
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """At most `attempts` sends, and at most `budget_seconds` spent waiting between them."""
+    """At most `attempts` sends, and at most `budget_seconds` spent waiting between them.
+
+    `longest_delay_seconds` bounds what we wait of our own accord, and what we wait for a used-up quota.
+    """
 
     attempts: int = 6
     first_delay_seconds: float = 0.25

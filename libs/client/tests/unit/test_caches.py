@@ -6,7 +6,7 @@ import pytest
 from libs.client.tests.conftest import Quarry
 from libs.client.tests.http_server import Reply, Server
 
-TIER = {"hits": 3, "misses": 1, "hit_rate": 0.75, "entries": 17, "bytes": 4242, "evictions": 5}
+TIER = {"hits": 3, "misses": 1, "hit_rate": 0.75, "entries": 17, "bytes": 4_424_000, "evictions": 5}
 COUNTS = {
     "name": "answers", "hits": 3, "misses": 1, "hit_rate": 0.75, "paused": 9, "memory": TIER,
     "redis": None, "shared_computations": 0,
@@ -15,37 +15,40 @@ OF_ONE = COUNTS | {"breaker": "half_open", "recent_hit_rate": None}
 REPORT = {
     "answered": 2,
     "instances": [
-        {"service": "search", "instance": name, "caches": [OF_ONE], "redis": None} for name in ("s-1", "s-2")
+        {"service": service, "instance": name, "caches": [OF_ONE], "redis": None}
+        for service, name in (("search", "s-1"), ("gateway", "g-1"))
     ],
     "caches": [COUNTS | {"hits": 6, "hit_rate": None}],
     "total": COUNTS,
-    "redis": {"entries": 70, "bytes": 7000, "evictions": 0},
+    "redis": {"entries": 70, "bytes": 7_000_000, "evictions": 0},
 }
 PURGED = {
     "tenant": None, "answered": 3, "instances": [], "memory_entries": 12, "redis_entries": 7, "complete": True
 }  # fmt: skip
 
 
-def test_each_instance_is_shown_and_all_together(quarry: Quarry, served: Server) -> None:
+def test_each_process_is_shown_with_its_service_and_all_together(quarry: Quarry, served: Server) -> None:
     served.answer = lambda _: Reply(200, REPORT)
 
     lines = quarry("cache", "stats").stdout.splitlines()
 
     (first,) = [line for line in lines if "s-1" in line]
-    assert [word for word in ("answers", "75%", "4242", "half_open") if word not in first] == []
+    assert first.split() == ["search", "s-1", "answers", "3", "1", "75%", "9", "17", "4.2", "5", "half_open"]
+    (second,) = [line for line in lines if "g-1" in line]
+    assert second.split()[0] == "gateway"
     (together,) = [line for line in lines if "all" in line.split()]
     assert "%" not in together
     assert "2 processes answered." in lines
-    assert "70 entries" in lines[-1]
+    assert "70 entries, 6.7 MB" in lines[-1]
     assert json.loads(quarry("cache", "stats", "--json").stdout)["answered"] == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "answer", "code", "told"),
     [
-        ((), {}, 0, "12 entries of all tenants in the memory of 3 processes, and 7 in Redis"),
+        (("--yes",), {}, 0, "12 entries of all tenants in the memory of 3 processes, and 7 in Redis"),
         (("--tenant", "acme"), {"tenant": "acme"}, 0, "of the tenant acme"),
-        ((), {"complete": False}, 1, "Some may be left"),
+        (("--yes",), {"complete": False}, 1, "Some may be left"),
     ],
 )
 def test_a_purge_tells_what_it_did(
@@ -64,5 +67,18 @@ def test_a_purge_tells_what_it_did(
     assert told in done.stdout + done.stderr
     (request,) = served.received
     assert (request.method, request.path) == ("DELETE", "/api/admin/cache")
-    assert request.headers.get("x-tenant") == (arguments[1] if arguments else None)
+    assert request.headers.get("x-tenant") == (arguments[1] if len(arguments) > 1 else None)
     assert quarry("cache", "purge", "--json", *arguments).exit_code == code
+
+
+@pytest.mark.parametrize(("typed", "purges"), [("y\n", 1), ("n\n", 0), ("", 0)])
+def test_without_a_tenant_it_asks_before_everybodys_are_emptied(
+    quarry: Quarry, served: Server, typed: str, purges: int
+) -> None:
+    served.answer = lambda _: Reply(200, PURGED)
+
+    done = quarry("cache", "purge", "--json", stdin=typed)
+
+    assert "the caches of all tenants" in done.stderr
+    assert (done.exit_code, len(served.received)) == (1 - purges, purges)
+    assert (json.loads(done.stdout)["complete"] if purges else done.stdout) == (True if purges else "")

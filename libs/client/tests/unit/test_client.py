@@ -194,20 +194,6 @@ def test_tries_end_and_the_last_problem_is_told(server: Server, client: Client, 
     assert len(server.received) == QUICK.attempts
 
 
-def test_a_wait_longer_than_the_budget_is_not_begun(server: Server, client: Client) -> None:
-    server.answer = replies(problem(429, "rate_limited", "Too many.", retry_after=3600))
-    with pytest.raises(ApiError, match="Too many"):
-        client.search("x")
-    assert len(server.received) == 1
-
-
-def test_a_used_up_quota_is_not_asked_again(server: Server, client: Client) -> None:
-    server.answer = replies(problem(429, "quota_exceeded", "No more documents."))
-    with pytest.raises(ApiError, match="No more documents"):
-        client.put_document("x", content="y")
-    assert len(server.received) == 1
-
-
 def test_a_key_whose_first_request_is_not_finished_is_sent_again(server: Server, client: Client) -> None:
     unfinished = problem(409, "idempotency_key_in_flight", "It is being worked on.", retry_after=1)
     server.answer = replies(unfinished, ACCEPTED)
@@ -257,7 +243,9 @@ def test_a_post_of_a_document_repeats_one_idempotency_key(
     "ask",
     [
         lambda client: client.create_key("k", scopes=["search"]),
+        lambda client: client.rotate_key(uuid4()),
         lambda client: client.create_tenant("acme", "Acme"),
+        lambda client: client.restore_tenant("acme"),
         lambda client: client.create_collection("law"),
         lambda client: client.put_documents([{"title": "x"}]),
         lambda client: client.reindex(collection="law"),

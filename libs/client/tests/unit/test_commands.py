@@ -42,15 +42,6 @@ JOB = {
         "status": 422,
     },
 }
-KEY = {
-    "id": ID,
-    "name": "app",
-    "prefix": "qk_live_ab",
-    "label": "live",
-    "scopes": ["search"],
-    "created_at": NOW,
-}
-TENANT = {"id": ID, "slug": "acme", "name": "Acme", "created_at": NOW}
 COLLECTION = {"id": ID, "name": "law", "created_at": NOW, "document_count": 12, "chunk_count": 99}
 
 
@@ -171,8 +162,6 @@ def test_something_else_at_the_address_is_told(quarry: Quarry, served: Server) -
         (("jobs", "list"), "/api/jobs", {"jobs": [JOB]}, ("failed", "3/?", "encrypted")),
         (("jobs", "show", ID), f"/api/jobs/{ID}", JOB, ("It asks for a password.", "Remove it.")),
         (("collections", "list"), "/api/collections", {"collections": [COLLECTION]}, ("law", "12", "99")),
-        (("keys", "list"), "/api/keys", {"keys": [KEY]}, ("app", "qk_live_ab", "search")),
-        (("tenants", "list"), "/api/admin/tenants", {"tenants": [TENANT]}, ("acme", "Acme", "active")),
     ],
 )
 def test_reading_commands_show_a_table_or_json(
@@ -226,34 +215,10 @@ def test_a_collection_is_deleted_only_when_confirmed(quarry: Quarry, served: Ser
     assert served.paths("DELETE") == ["/api/collections/law"]
 
 
-def test_a_new_key_is_printed_alone_on_the_output(quarry: Quarry, served: Server) -> None:
-    served.answer = lambda _: Reply(201, {"key": "qk_live_secret", "api_key": KEY})
-    made = quarry(
-        "keys", "create", "app", "--scope", "search", "--expires-at", "2027-01-01", "--metadata", "a=1"
-    )
-    assert made.stdout == "qk_live_secret\n"
-    assert "not shown again" in made.stderr
-    assert served.received[0].json() == {
-        "name": "app",
-        "scopes": ["search"],
-        "label": "live",
-        "expires_at": "2027-01-01T00:00:00Z",
-        "metadata": {"a": "1"},
-    }
-    assert quarry("keys", "create", "app").exit_code == 2
-
-
-def test_keys_are_revoked_and_tenants_and_collections_made(quarry: Quarry, served: Server) -> None:
-    served.answer = lambda _: Reply(200, KEY)
-    assert quarry("keys", "revoke", ID).stdout == f"Revoked {ID}.\n"
-    served.answer = lambda _: Reply(201, TENANT)
-    assert "Created the tenant acme." in quarry("tenants", "create", "acme", "--name", "Acme").stdout
+def test_a_collection_is_made(quarry: Quarry, served: Server) -> None:
     served.answer = lambda _: Reply(201, COLLECTION)
     assert quarry("collections", "create", "law").stdout == "Created the collection law.\n"
-    assert [request.json() for request in served.received if request.method == "POST"] == [
-        {"slug": "acme", "name": "Acme"},
-        {"name": "law"},
-    ]
+    assert [request.json() for request in served.received] == [{"name": "law"}]
 
 
 def test_metadata_values_are_numbers_truths_or_text() -> None:

@@ -1,5 +1,6 @@
 """Every operation of the API as data: what is sent, and what type the answer has. No I/O happens here."""
 
+from quarry_client.calls.audit import list_audit, verify_audit
 from quarry_client.calls.caches import cache_stats, purge_cache
 from quarry_client.calls.call import (
     Call,
@@ -19,6 +20,7 @@ from quarry_client.calls.documents import (
     reindex,
     repair_index,
 )
+from quarry_client.calls.domains import add_domain, check_domain, list_domains, remove_domain
 from quarry_client.calls.jobs import (
     cancel_job,
     cancel_jobs,
@@ -30,6 +32,15 @@ from quarry_client.calls.jobs import (
     replay_dead_letters,
     retry_job,
 )
+from quarry_client.calls.keys import (
+    create_key,
+    get_key,
+    key_usage,
+    list_keys,
+    revoke_key,
+    rotate_key,
+    verify_key,
+)
 from quarry_client.calls.search import (
     create_collection,
     delete_collection,
@@ -39,13 +50,18 @@ from quarry_client.calls.search import (
     search_batch,
     update_collection,
 )
+from quarry_client.calls.signing_keys import create_signing_key, list_signing_keys, revoke_tokens
 from quarry_client.calls.tenancy import (
-    create_key,
     create_tenant,
+    delete_tenant,
+    get_tenant,
     health,
-    list_keys,
     list_tenants,
-    revoke_key,
+    own_tenant,
+    purge_receipt,
+    restore_tenant,
+    update_own_tenant,
+    update_tenant,
     version,
 )
 from quarry_client.calls.uploads import (
@@ -55,50 +71,74 @@ from quarry_client.calls.uploads import (
     put_documents,
     put_file,
 )
+from quarry_client.calls.usage import export_all_usage, export_usage, usage
 
 __all__ = [
     "Call",
     "FileUpload",
+    "add_domain",
     "cache_stats",
     "cancel_job",
     "cancel_jobs",
+    "check_domain",
     "create_collection",
     "create_document",
     "create_file",
     "create_key",
+    "create_signing_key",
     "create_tenant",
     "delete_collection",
     "delete_document",
     "delete_found_document",
+    "delete_tenant",
     "discard_dead_letters",
+    "export_all_usage",
+    "export_usage",
     "find_document",
     "get_collection",
     "get_content",
     "get_dead_letter",
     "get_document",
     "get_job",
+    "get_key",
+    "get_tenant",
     "health",
     "inspect_index",
+    "key_usage",
+    "list_audit",
     "list_chunks",
     "list_collections",
     "list_dead_letters",
     "list_documents",
+    "list_domains",
     "list_jobs",
     "list_keys",
+    "list_signing_keys",
     "list_tenants",
     "media_type_of",
+    "own_tenant",
     "patch_document",
     "purge_cache",
+    "purge_receipt",
     "put_document",
     "put_documents",
     "put_file",
     "reindex",
+    "remove_domain",
     "repair_index",
     "replay_dead_letters",
+    "restore_tenant",
     "retry_job",
     "revoke_key",
+    "revoke_tokens",
+    "rotate_key",
     "search",
     "search_batch",
     "update_collection",
+    "update_own_tenant",
+    "update_tenant",
+    "usage",
+    "verify_audit",
+    "verify_key",
     "version",
 ]

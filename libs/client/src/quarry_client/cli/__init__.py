@@ -7,10 +7,12 @@ from typing import Final
 
 import click
 
+from quarry_client.cli.audit import audit
 from quarry_client.cli.cache import cache
 from quarry_client.cli.collections import collections
 from quarry_client.cli.dead_letters import dead_letters
 from quarry_client.cli.documents import documents
+from quarry_client.cli.domains import domains
 from quarry_client.cli.drift import drift
 from quarry_client.cli.eval import eval_command
 from quarry_client.cli.failure import Failure
@@ -19,7 +21,11 @@ from quarry_client.cli.jobs import jobs
 from quarry_client.cli.keys import keys
 from quarry_client.cli.reindex import reindex
 from quarry_client.cli.search import search
+from quarry_client.cli.signing_keys import signing_keys
+from quarry_client.cli.tenant import tenant
 from quarry_client.cli.tenants import tenants
+from quarry_client.cli.tokens import tokens
+from quarry_client.cli.usage import usage
 from quarry_client.errors import ClientError
 
 ENTRY_POINT_GROUP: Final = "quarry.commands"
@@ -82,7 +88,7 @@ def main() -> None:
 
 
 for _command in (
-    ingest, search, documents, jobs, dead_letters, reindex, collections, keys, tenants, drift, cache,
-    eval_command,
+    ingest, search, documents, jobs, dead_letters, reindex, collections, keys, signing_keys, tokens,
+    domains, tenant, tenants, usage, audit, drift, cache, eval_command,
 ):  # fmt: skip
     main.add_command(_command)

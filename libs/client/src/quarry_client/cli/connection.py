@@ -89,11 +89,15 @@ def _missing_key() -> str:
 def with_client(
     *,
     operator: bool = False,
+    operator_if: str | None = None,
     of_tenant: bool = False,
     retry: RetryPolicy = PROMPT,
     timeout_seconds: float = 30.0,
 ) -> Callable[[Callable[Concatenate[Client, P], R]], Callable[P, R]]:
-    """Give a command the options of the connection, and an open client as its first argument."""
+    """Give a command the options of the connection, and an open client as its first argument.
+
+    `operator_if` names a flag with which the command is an operator's, and for no tenant.
+    """
 
     def decorate(command: Callable[Concatenate[Client, P], R]) -> Callable[P, R]:
         @click.option("--url", envvar="QUARRY_URL", help="Address of the API.  [env: QUARRY_URL]")
@@ -107,10 +111,13 @@ def with_client(
         def connected(
             url: str | None, api_key: str | None, tenant: str | None, *args: P.args, **kwargs: P.kwargs
         ) -> R:
+            for_none = operator_if is not None and bool(kwargs[operator_if])
+            if for_none and tenant:
+                raise click.UsageError("That is for no tenant: leave out --tenant, and QUARRY_TENANT.")
             # What was given in full needs no file, not even a readable one.
             credentials = None if url and api_key else find_credentials(Path.cwd())
             chosen = choose_connection(
-                url, api_key, tenant, credentials, operator=operator, of_tenant=of_tenant
+                url, api_key, tenant, credentials, operator=operator or for_none, of_tenant=of_tenant
             )
             with Client(chosen.url, chosen.api_key, chosen.tenant, timeout_seconds, retry) as client:
                 return command(client, *args, **kwargs)

@@ -2,7 +2,7 @@
 
 import click
 
-from quarry_client.cli.output import plain
+from quarry_client.cli.output import duration, plain
 from quarry_client.errors import ApiError, ClientError
 
 
@@ -22,8 +22,10 @@ class Failure(click.ClickException):
         if not isinstance(error, ApiError):
             return cls(error.detail, error.advice)
         notes = tuple(f"{wrong.field}: {wrong.message}" for wrong in error.errors)
+        after = error.retry_after_seconds
+        later = (f"Try again in {duration(after)}.",) if after is not None else ()
         request = (f"Request id: {error.request_id}",) if error.request_id else ()
-        return cls(f"{error.detail} ({error.code})", error.advice, notes + request)
+        return cls(f"{error.detail} ({error.code})", error.advice, notes + later + request)
 
     def format_message(self) -> str:
         """Return the sentence, the notes and the advice, each on its own line."""

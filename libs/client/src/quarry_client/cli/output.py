@@ -1,13 +1,15 @@
 """What commands print: tables for people, JSON for machines."""
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import click
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 _CONTROL = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -35,9 +37,26 @@ def print_json(value: object, *, compact: bool = False) -> None:
     click.echo((encoded if compact else msgspec.json.format(encoded, indent=2)).decode())
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+def whole(name: str) -> Column:
+    """Return a column whose values are not broken where the table is narrow, such as ids to be copied."""
+    return Column(name, no_wrap=True)
+
+
+def amount(name: str) -> Column:
+    """Return a column of numbers."""
+    return Column(name, justify="right", no_wrap=True)
+
+
+def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print a table, or the sentence `empty` when there are no rows."""
-    table = Table(*columns, header_style="bold")
+    table = Table(
+        *(Column(each, overflow="fold") if isinstance(each, str) else each for each in columns),
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     if table.row_count:
@@ -65,6 +84,19 @@ def cell(value: object) -> Text:
     if isinstance(value, (list, tuple)):
         return Text(plain(", ".join(map(str, value))) or "-")
     return Text(plain(str(value)))
+
+
+def megabytes(size_bytes: int) -> str:
+    """Return a size in MB of 2^20 bytes, as quotas count them."""
+    return f"{size_bytes / 2**20:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person reads it: seconds, or minutes, or hours and minutes, rounded up."""
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def heading(path: Sequence[str]) -> str:

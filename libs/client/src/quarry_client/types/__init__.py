@@ -4,6 +4,14 @@ Answers ignore fields that they do not know, and states are plain strings, so th
 working with a server that is newer than itself.
 """
 
+from quarry_client.types.audit import (
+    AUDIT_OUTCOMES,
+    Actor,
+    AuditEntry,
+    AuditOutcomeName,
+    AuditPage,
+    AuditVerdict,
+)
 from quarry_client.types.caches import (
     CacheCounts,
     CacheForgotten,
@@ -35,6 +43,7 @@ from quarry_client.types.documents import (
     Reindexing,
     SortName,
 )
+from quarry_client.types.domains import Domain, Domains
 from quarry_client.types.jobs import (
     JOB_STATES,
     Job,
@@ -46,6 +55,18 @@ from quarry_client.types.jobs import (
     JobsChanged,
     JobStateName,
     LogLine,
+)
+from quarry_client.types.keys import (
+    KEY_LABELS,
+    ROLES,
+    ApiKey,
+    CreatedKey,
+    KeyDay,
+    KeyLabelName,
+    KeyPage,
+    KeyUsage,
+    KeyVerdict,
+    RoleName,
 )
 from quarry_client.types.search import (
     MODES,
@@ -64,6 +85,7 @@ from quarry_client.types.search import (
     SearchSort,
     SettingsChanges,
 )
+from quarry_client.types.signing_keys import CreatedSigningKey, SigningKey, SigningKeys
 from quarry_client.types.system import (
     Health,
     HealthCheck,
@@ -71,26 +93,44 @@ from quarry_client.types.system import (
     Version,
 )
 from quarry_client.types.tenancy import (
-    KEY_LABELS,
-    ApiKey,
-    CreatedKey,
-    KeyLabelName,
-    KeyPage,
+    PLANS,
+    OwnTenant,
+    PlanName,
+    PurgeReceipt,
+    QuotaChanges,
+    Quotas,
     Tenant,
+    TenantChanges,
     TenantPage,
+    Use,
+)
+from quarry_client.types.usage import (
+    USAGE_FORMATS,
+    Usage,
+    UsageDay,
+    UsageFormatName,
 )
 
 __all__ = [
+    "AUDIT_OUTCOMES",
     "DOCUMENT_STATUSES",
     "JOB_STATES",
     "KEY_LABELS",
     "MODES",
+    "PLANS",
     "PRIORITIES",
+    "ROLES",
     "SEARCH_SORTS",
     "SORTS",
+    "USAGE_FORMATS",
     "Accepted",
+    "Actor",
     "Answer",
     "ApiKey",
+    "AuditEntry",
+    "AuditOutcomeName",
+    "AuditPage",
+    "AuditVerdict",
     "BatchItem",
     "BatchReport",
     "CacheCounts",
@@ -105,11 +145,14 @@ __all__ = [
     "CollectionPage",
     "CollectionSettings",
     "CreatedKey",
+    "CreatedSigningKey",
     "Document",
     "DocumentChanges",
     "DocumentFields",
     "DocumentPage",
     "DocumentStatusName",
+    "Domain",
+    "Domains",
     "FacetCount",
     "Filter",
     "Health",
@@ -123,25 +166,41 @@ __all__ = [
     "JobPage",
     "JobStateName",
     "JobsChanged",
+    "KeyDay",
     "KeyLabelName",
     "KeyPage",
+    "KeyUsage",
+    "KeyVerdict",
     "LogLine",
     "MetadataScalar",
     "MetadataValue",
     "Mode",
     "NewDocument",
+    "OwnTenant",
     "Place",
+    "PlanName",
     "PriorityName",
     "Problem",
+    "PurgeReceipt",
+    "QuotaChanges",
+    "Quotas",
     "RedisUsage",
     "Reindexing",
     "Result",
+    "RoleName",
     "SearchBatch",
     "SearchEntry",
     "SearchSort",
     "SettingsChanges",
+    "SigningKey",
+    "SigningKeys",
     "SortName",
     "Tenant",
+    "TenantChanges",
     "TenantPage",
+    "Usage",
+    "UsageDay",
+    "UsageFormatName",
+    "Use",
     "Version",
 ]
