@@ -137,7 +137,7 @@ class Platform:
         """Yield a new tenant."""
         slug = f"t-{secrets.token_hex(6)}"
         async with AsyncClient(self.url, self.operator_key, retry=PATIENT) as operator:
-            made = await operator.create_tenant(slug, slug)
+            made = await operator.create_tenant(slug, slug, plan="unlimited")
         async with AsyncClient(self.url, self.operator_key, slug, retry=PATIENT) as operator:
             created = await operator.create_key("test", scopes=ALL_SCOPES)
         async with (

@@ -96,11 +96,15 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
         await tenant.client.create_collection(secret)
         job = await tenant.put(f"{secret}/1", f"The {secret} of the house.", title=secret, collection=secret)
         made = await tenant.client.create_key(secret, scopes=["search"])
+        signing = await tenant.client.create_signing_key(secret)
+        claim = await tenant.client.add_domain(f"{secret}.example")
         dead = await damaged(tenant, secret)
         ids = {
             "document_id": str(job.document_id),
             "job_id": str(job.id),
             "key_id": str(made.api_key.id),
+            "signing_key_id": str(signing.signing_key.id),
+            "domain": claim.name,
             "name": secret,
             "external_id": f"{secret}/1",
             "slug": tenant.slug,

@@ -1,7 +1,7 @@
 """What schemathesis shall check beside its own checks; named to it by SCHEMATHESIS_HOOKS."""
 
-from __future__ import annotations
-
+import os
+import re
 from typing import Any
 
 import schemathesis
@@ -19,6 +19,7 @@ UNSAYABLE = (
     "metadata",
     "name",
     "expires_at",
+    "before",
     "tags",
     "allowed_principals",
     "created_",
@@ -33,11 +34,18 @@ UNSAYABLE = (
     "queries",
     "facets",
     "tenant",
+    "first",
+    "last",
+    "networks",
+    "collections",
+    "principals",
+    "public_key",
+    "cors_origins",
     "settings.chunk_",
     "settings.synonyms",
 )
 """Fields with rules that no schema tells: of other fields, of other requests, of the time, of who asks."""
-NO_INTEGER = "must be an integer, not a number"
+NO_INTEGER = frozenset({"must be an integer, not a number", "must be an integer or null, not a number"})
 
 
 @schemathesis.check
@@ -67,7 +75,16 @@ def what_the_schema_allows_is_accepted(
         return
     problem = response.json()
     # JSON Schema calls 92.0 an integer; the API asks for one that is written as such.
-    errors = [error for error in problem["errors"] if error["message"] != NO_INTEGER]
+    errors = [error for error in problem["errors"] if error["message"] not in NO_INTEGER]
     assert problem["errors"] or problem["code"] == "idempotency_key_reused", response.text
     unforeseen = [error for error in errors if not error["field"].startswith(UNSAYABLE)]
     assert not unforeseen, f"refused for {unforeseen}"
+
+
+@schemathesis.hook
+def before_call(ctx: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
+    """Have one tenant changed and deleted, whichever is meant: the others are needed."""
+    if case.path.startswith("/api/admin/tenants/{slug}") and case.method != "GET":
+        slug = str(case.path_parameters.get("slug", ""))
+        if re.fullmatch(r"t-[0-9a-f]+|default", slug):
+            case.path_parameters["slug"] = os.environ["SACRIFICED_TENANT"]

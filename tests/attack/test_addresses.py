@@ -42,7 +42,8 @@ async def test_no_path_answers_another_method(path: str, attacker: Attacker) -> 
 
 def wrong_texts(parameter: Json) -> Iterator[str]:
     """Yield texts that a query parameter may not be."""
-    kind = {"integer": int, "number": float}.get(parameter["schema"].get("type", ""), str)
+    types = {each.get("type") for each in parameter["schema"].get("anyOf", [parameter["schema"]])}
+    kind = int if "integer" in types else float if "number" in types else str
     for text in TEXTS:
         try:
             value = kind(text) if text.isascii() else text

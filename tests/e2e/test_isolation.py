@@ -109,6 +109,9 @@ NEEDED = {
     "collections:read": ("GET", "/api/collections", None),
     "collections:write": ("POST", "/api/collections", {"name": "made"}),
     "keys:read": ("GET", "/api/keys", None),
+    "tenant:read": ("GET", "/api/usage", None),
+    "tenant:write": ("PATCH", "/api/tenant", {"cors_origins": []}),
+    "audit:read": ("GET", "/api/audit", None),
     "keys:write": ("POST", "/api/keys", {"name": "x", "scopes": ["keys:write"]}),
 }
 
