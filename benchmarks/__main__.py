@@ -10,7 +10,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from benchmarks import acceptance, control, fairness, growth, ingest, latency, load, memory, search, upload
+from benchmarks import (
+    acceptance,
+    access,
+    control,
+    fairness,
+    growth,
+    ingest,
+    latency,
+    load,
+    memory,
+    search,
+    upload,
+)
 from benchmarks.figures import Figures
 from benchmarks.report import Measured, Report, show, this_machine
 from benchmarks.sink import receiving
@@ -18,7 +30,7 @@ from tests.platform import Platform, running_platform
 
 from quarry_common.errors import QuarryError
 
-PARTS = ("ingest", "acceptance", "latency", "fairness", "control", "memory", "search", "growth")
+PARTS = ("ingest", "acceptance", "latency", "fairness", "control", "access", "memory", "search", "growth")
 LIMIT_SECONDS = 7200
 """Most of it goes into embedding twelve thousand chunks, half of them for comparison, and into the graphs of
 three times a hundred thousand chunks."""
@@ -66,6 +78,8 @@ async def measure(
         found.figures.append(await acceptance.measure(platform, options.accepted, tell))
     if "control" in parts:
         found.figures.append(await control.measure(platform, tell))
+    if "access" in parts:
+        found.figures.append(await access.measure(platform, tell))
     if "fairness" in parts:
         beside = await fairness.measure(platform, options.fairness_documents, fair=True, tell=tell)
         found.figures.append(beside)
@@ -109,7 +123,7 @@ def main() -> int:
             "SAMPLING_RATE": "0.1",
             "OTLP_ENDPOINT": sink.address,
         }
-        if {"search", "growth"} & set(parts):
+        if {"search", "growth", "access"} & set(parts):
             load.wrk(tell)
         measured = Measured()
         if set(parts) - {"search", "growth"}:
