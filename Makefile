@@ -34,7 +34,7 @@ logs: $(STAMP) ## Show and follow the logs
 
 test: lint ## Lint, then every test in its short form
 	@$(BIN)/python -m quarry_local.servers.binaries
-	$(BIN)/pytest -m "not full"
+	@scripts/test.sh -m "not full"
 
 test-full: lint ## Lint, then every test at its full size
 	@$(BIN)/python -m quarry_local.servers.binaries
