@@ -50,7 +50,7 @@ async def run(platform: Platform, attacker: Attacker, folder: Path, *options: st
 async def test_the_api_keeps_to_its_description(
     platform: Platform, attacker: Attacker, tmp_path: Path
 ) -> None:
-    await run(platform, attacker, tmp_path, "--max-examples", "5", seconds=SHORT_SECONDS)
+    await run(platform, attacker, tmp_path, "--max-examples", "10", seconds=SHORT_SECONDS)
 
 
 @pytest.mark.full
