@@ -137,12 +137,17 @@ def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def nats_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Return the address of the session's nats-server, JetStream enabled."""
+    yield from nats_server(request, "nats")
+
+
+def nats_server(request: pytest.FixtureRequest, name: str) -> Iterator[str]:
+    """Yield the address of a nats-server of that name: for tests that answer in the place of services."""
     if containers.wanted():
         with containers.nats_server() as address:
             yield address
         return
     port, folder = free_port(), request.getfixturevalue("server_folder")
-    request.getfixturevalue("start_server")(nats.program(folder / "nats", port, PASSWORD))
+    request.getfixturevalue("start_server")(nats.program(folder / name, port, PASSWORD))
     yield nats.url(port, PASSWORD)
 
 

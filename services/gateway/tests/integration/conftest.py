@@ -1,7 +1,7 @@
 """A real gateway on a real bus; the services behind it are answered by `Backend`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from quarry_gateway.server import HttpServer
 from quarry_gateway.service import build
 from quarry_gateway.settings import GatewaySettings
+from quarry_local.testing import nats_server
 
 from .backend import Backend, answering
 
@@ -45,6 +46,12 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[str, asyncio
             stopping.set()
             await asyncio.wait_for(running, 10)
             await telling
+
+
+@pytest.fixture(scope="session")
+def nats_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A bus of its own: on the session's, services that other tests run would answer."""
+    yield from nats_server(request, "nats-of-gateway")
 
 
 @pytest.fixture(scope="session")
