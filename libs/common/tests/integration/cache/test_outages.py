@@ -91,7 +91,11 @@ async def test_under_load_a_freeze_of_seconds_is_an_error_for_nobody(
         async with asyncio.TaskGroup() as group:
             for number in range(64):
                 group.create_task(client(number))
-            await asyncio.sleep(0.3)
+
+            async def under_load() -> bool:
+                return answered >= 64
+
+            await until(under_load)
             healthy = answered
             mortal_redis.freeze()
             await asyncio.sleep(3)
