@@ -53,7 +53,7 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
 
 async def _authenticate(gateway: Gateway, connection: Connection) -> Caller:
     scope = connection.scope
-    address = client_address(scope.get("client"), scope["headers"], gateway.settings.proxies)
+    address = client_address(scope.get("client"), scope["headers"], gateway.proxies)
     credentials = credentials_of(
         connection.headers, str(scope.get("request_id", "")), None if address is None else str(address)
     )

@@ -78,11 +78,12 @@ class AuditTrail:
     async def run(self, stopping: asyncio.Event) -> None:
         """Write down what waits until `stopping` is set, and then what is left."""
         while not stopping.is_set():
-            await self._flush()
+            await self.flush()
             await pause(stopping, EVERY_SECONDS)
-        await self._flush()
+        await self.flush()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Write down what waits, as far as the service answers."""
         while self._waiting:
             acts = [self._waiting[place] for place in range(min(MAX_TOGETHER, len(self._waiting)))]
             try:

@@ -79,10 +79,17 @@ class Gateway:
         self.limits = limits
         self.origins = Origins(rpc)
         self.trespasses = Trespasses(rpc, audit)
+        self.proxies = settings.proxies
+        """Networks whose word is taken for whom they pass on."""
         self.readiness = readiness
         self.dependencies = dependencies
         self.streams = Streams(settings.max_event_streams)
         self._buffered_bytes = 0
+
+    async def tell_rest(self) -> None:
+        """Have written down what the last requests left; to be called when none is answered any more."""
+        await self.trespasses.look()
+        await self.audit.flush()
 
     @property
     def parts(self) -> list[Part]:

@@ -58,6 +58,7 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
 
         control = CacheControl(connection, SERVICE, instance_id(settings), authenticator.caches, forget)
         yield Service(parts=[server, control, *gateway.parts], health=readiness)
+        await gateway.tell_rest()
 
 
 definition = ServiceDefinition(name=SERVICE, settings=GatewaySettings, build=build)

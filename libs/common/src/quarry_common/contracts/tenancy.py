@@ -16,7 +16,14 @@ PLATFORM_TENANT = UUID(int=0)
 
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$(?!\n)", examples=["acme"])]
 Name = Annotated[str, Meta(min_length=1, max_length=200, examples=["Acme Ltd"])]
-Origin = Annotated[str, Meta(max_length=300, examples=["https://www.acme.example"])]
+Origin = Annotated[
+    str,
+    Meta(
+        max_length=300,
+        pattern=r"^(?:https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?|\*)$(?!\n)",
+        examples=["https://www.acme.example"],
+    ),
+]
 """Scheme, host and port of a web page, as browsers send it in `Origin`."""
 
 
