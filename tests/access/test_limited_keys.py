@@ -8,7 +8,7 @@ from tests.platform import Platform, Tenant
 
 
 async def made(tenant: Tenant, **bounds: object) -> str:
-    answer = await tenant.http.post("/api/keys", json={"name": "limited", "role": "admin", **bounds})
+    answer = await tenant.http.post("/api/keys", json={"name": "limited", "role": "editor", **bounds})
     assert answer.status_code == 201, answer.text
     key: str = answer.json()["key"]
     return key

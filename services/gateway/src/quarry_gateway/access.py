@@ -13,7 +13,13 @@ from quarry_common.contracts.audit import ActorKind
 from quarry_common.contracts.documents import GET_DOCUMENT, DocumentRef
 from quarry_common.contracts.jobs import GET_JOB, JobRef
 from quarry_common.contracts.tenancy import Scope
-from quarry_common.errors import ForbiddenError, MalformedError, NotFoundError, UnauthenticatedError
+from quarry_common.errors import (
+    ForbiddenError,
+    MalformedError,
+    NotFoundError,
+    QuarryError,
+    UnauthenticatedError,
+)
 from quarry_gateway.addresses import client_address, within
 from quarry_gateway.auth import Credentials
 from quarry_gateway.cors import readable_headers
@@ -46,7 +52,11 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if not isinstance(operation.access, Scope):
         return
     gateway: Gateway = connection.app.state.gateway
-    caller = await _authenticate(gateway, connection)
+    try:
+        caller = await _authenticate(gateway, connection)
+    except QuarryError:
+        await _let_page_read(gateway, connection)
+        raise
     connection.scope["auth"] = caller
     await _admit(gateway, connection, operation, operation.access)
 
@@ -61,6 +71,7 @@ async def _authenticate(gateway: Gateway, connection: Connection) -> Caller:
         caller = await gateway.authenticator.authenticate(credentials)
     except CrossTenantError as error:
         scope["auth"] = error.caller
+        await charge(gateway, scope, error.caller, Endpoint.ADMIN, 1)  # type: ignore[arg-type]
         gateway.audit.denied(error.caller, "tenant.reached_for", error.target)
         raise
     if caller.networks and not within(address, caller.networks):
@@ -78,12 +89,18 @@ async def _admit(gateway: Gateway, connection: Connection, operation: Operation,
         _add_headers(connection.scope, readable_headers(origin, caller.cors_origins))  # type: ignore[arg-type]
     if operation.also is None or operation.also not in caller.scopes:
         require_scope(caller, scope)
-    if not operation.priced_by_route:
-        await charge(gateway, connection.scope, caller, endpoint_of(scope), 1)  # type: ignore[arg-type]
+    await charge(gateway, connection.scope, caller, endpoint_of(scope), 1)  # type: ignore[arg-type]
     await _require_reach(gateway, caller, connection)
     if caller.kind is ActorKind.OPERATOR:
         asked = f"{connection.scope['method']} {connection.scope['path']}"  # type: ignore[typeddict-item]
         gateway.audit.noted(caller, "operator.acted", asked)
+
+
+async def _let_page_read(gateway: Gateway, connection: Connection) -> None:
+    """Let a page that some tenant lists read why it was refused before its tenant was known."""
+    origin = connection.headers.get("origin")
+    if origin is not None and await gateway.origins.listed(origin):
+        _add_headers(connection.scope, readable_headers(origin, [origin]))  # type: ignore[arg-type]
 
 
 def endpoint_of(scope: Scope) -> Endpoint:
@@ -92,7 +109,12 @@ def endpoint_of(scope: Scope) -> Endpoint:
 
 
 async def charge(gateway: Gateway, scope: Message, caller: Caller, endpoint: Endpoint, cost: int) -> None:
-    """Count a request of that cost. Raises `RateLimitedError` when it comes too soon."""
+    """Count units of the rate limit. Raises `RateLimitedError` when they come too soon.
+
+    Each request is counted as one before its route; a route whose body asks for more counts the rest.
+    """
+    if cost < 1:
+        return
     decision = await gateway.limits.rates.take(buckets_of(caller, endpoint), cost)
     if decision.bucket is None:
         return
@@ -109,7 +131,10 @@ async def charge(gateway: Gateway, scope: Message, caller: Caller, endpoint: End
 
 
 def _add_headers(scope: Message, headers: list[tuple[bytes, bytes]]) -> None:
-    scope[ANSWER_HEADERS] = [*scope.get(ANSWER_HEADERS, ()), *headers]
+    """Have the answer get headers; one of the same name that was added before is replaced."""
+    names = {name for name, _ in headers}
+    kept = [header for header in scope.get(ANSWER_HEADERS, ()) if header[0] not in names]
+    scope[ANSWER_HEADERS] = [*kept, *headers]
 
 
 def credentials_of(headers: Headers, request_id: str, address: str | None = None) -> Credentials:

@@ -4,13 +4,16 @@ import asyncio
 import logging
 from collections import deque
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
+from uuid import UUID
 
 from prometheus_client import Counter
 
 from quarry_common.contracts.audit import RECORD_ACTS, AuditAct, AuditOutcome, Facts, RecordActs
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import QuarryError
+from quarry_common.ids import new_id
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.waiting import pause
 from quarry_gateway.domain import Caller
@@ -35,6 +38,8 @@ class AuditTrail:
     def __init__(self, rpc: RpcClient) -> None:
         self._rpc = rpc
         self._waiting: deque[AuditAct] = deque()
+        self._denied: set[tuple[UUID, str, str]] = set()
+        self._together = MAX_TOGETHER
 
     async def record(
         self,
@@ -46,28 +51,27 @@ class AuditTrail:
         after: Facts | None = None,
     ) -> None:
         """Write down what `caller` did, now if the service answers and soon otherwise."""
-        now = datetime.now(UTC)
-        act = AuditAct(
-            caller.tenant or PLATFORM_TENANT, caller.actor, action, target, before=before, after=after, at=now
-        )
+        act = _act(caller, action, target, before=before, after=after)
         try:
             await self._rpc.call(RECORD_ACTS, RecordActs([act]), timeout_seconds=RECORD_SECONDS)
         except QuarryError as error:
             log.warning("an act waits to be written down: %s", error, extra={"action": action})
             self._keep(act)
 
-    def denied(self, caller: Caller, action: str, target: str) -> None:
-        """Have it written down soon that `caller` was denied something, in the log of its own tenant."""
-        if caller.tenant is not None:
-            now = datetime.now(UTC)
-            self._keep(
-                AuditAct(caller.tenant, caller.actor, action, target, outcome=AuditOutcome.DENIED, at=now)
-            )
+    def denied(self, caller: Caller, action: str, target: str, *, log_of: UUID | None = None) -> None:
+        """Have it written down soon that `caller` was denied something, in the log of its own tenant or of
+        another. The same denial is written once for all that come before it is."""
+        if caller.tenant is None:
+            return
+        kind = (caller.key_id, action, target)
+        if kind not in self._denied:
+            self._denied.add(kind)
+            self._keep(_act(caller, action, target, outcome=AuditOutcome.DENIED, log_of=log_of))
 
     def noted(self, caller: Caller, action: str, target: str) -> None:
         """Have it written down soon what `caller` asked for."""
         if caller.tenant is not None:
-            self._keep(AuditAct(caller.tenant, caller.actor, action, target, at=datetime.now(UTC)))
+            self._keep(_act(caller, action, target))
 
     def _keep(self, act: AuditAct) -> None:
         if len(self._waiting) >= MAX_WAITING:
@@ -84,15 +88,43 @@ class AuditTrail:
 
     async def flush(self) -> None:
         """Write down what waits, as far as the service answers."""
+        self._denied.clear()
         while self._waiting:
-            acts = [self._waiting[place] for place in range(min(MAX_TOGETHER, len(self._waiting)))]
+            acts = list(islice(self._waiting, self._together))
             try:
                 await self._rpc.call(RECORD_ACTS, RecordActs(acts), timeout_seconds=RECORD_SECONDS)
+                self._together = MAX_TOGETHER
             except QuarryError as error:
                 if error.data.status >= 500:
                     log.warning("%d acts wait to be written down: %s", len(self._waiting), error)
                     return
-                LOST.inc(len(acts))
-                log.error("acts were refused by the audit log: %s", error)  # noqa: TRY400 - nothing to trace
+                if len(acts) > 1:  # one of them is refused, or all are too much for one message
+                    self._together = 1
+                    continue
+                LOST.inc()
+                log.error("an act was refused by the audit log: %s", error)  # noqa: TRY400 - nothing to trace
             for _ in acts:
                 self._waiting.popleft()
+
+
+def _act(
+    caller: Caller,
+    action: str,
+    target: str,
+    *,
+    outcome: AuditOutcome = AuditOutcome.DONE,
+    before: Facts | None = None,
+    after: Facts | None = None,
+    log_of: UUID | None = None,
+) -> AuditAct:
+    return AuditAct(
+        tenant_id=log_of or caller.tenant or PLATFORM_TENANT,
+        actor=caller.actor,
+        action=action,
+        target=target,
+        outcome=outcome,
+        before=before,
+        after=after,
+        at=datetime.now(UTC),
+        id=new_id(),
+    )

@@ -1,7 +1,7 @@
 """Authentication: from the key or search token in a request to the caller, mostly from memory."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -27,7 +27,7 @@ from quarry_common.contracts.events import (
 )
 from quarry_common.contracts.signing_keys import RESOLVE_SIGNING_KEY, ResolveSigningKey, TokenIssuer
 from quarry_common.contracts.tenancy import RESOLVE_SLUG, ResolveSlug, Scope, Tenant
-from quarry_common.errors import NotFoundError, QuarryError, RemoteError, UnauthenticatedError
+from quarry_common.errors import NotFoundError, RemoteError, UnauthenticatedError
 from quarry_common.messaging.rpc import RpcClient
 from quarry_gateway.domain import (
     Caller,
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 MAX_PRINCIPALS = 10_000
 MAX_TENANTS = 1_000
 MAX_HOSTS = 10_000
-HOST_SECONDS = 1.0
 MAX_SLUG_LENGTH = 63
 CHANGES = (
     ("api_key", "revoked"),
@@ -85,7 +84,10 @@ class Authenticator:
         ttl_seconds: float,
         timeout_seconds: float,
         own_hosts: Collection[str] = (),
+        tenant_changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`tenant_changed` is called when a tenant was changed, which may have been in anything."""
+
         async def by_digest(digest: bytes) -> Principal:
             return await rpc.call(RESOLVE_KEY, ResolveKey(digest), timeout_seconds=timeout_seconds)
 
@@ -97,8 +99,9 @@ class Authenticator:
             return await rpc.call(RESOLVE_SIGNING_KEY, asked, timeout_seconds=timeout_seconds)
 
         async def by_host(host: str) -> HostTenant:
-            return await rpc.call(RESOLVE_HOST, ResolveHost(host), timeout_seconds=HOST_SECONDS)
+            return await rpc.call(RESOLVE_HOST, ResolveHost(host), timeout_seconds=timeout_seconds)
 
+        self._tenant_changed = tenant_changed
         self._own_hosts = frozenset(own_hosts)
         self._tokens = SearchTokens()
         self._principals: Resolver[bytes, Principal] = Resolver(
@@ -155,12 +158,14 @@ class Authenticator:
         return msgspec.structs.replace(caller, address=credentials.address, request_id=credentials.request_id)
 
     async def _host(self, host: str) -> HostTenant | None:
-        """Return whose custom domain a name is; None also while nobody can say."""
+        """Return whose custom domain a name is, or None. Raises `UnavailableError` while nobody can say."""
         if not host or host in self._own_hosts or not _may_be_domain(host):
             return None
         try:
             return await self._hosts.resolve(host)
-        except QuarryError:
+        except RemoteError as error:
+            if error.data.status != 404:
+                raise
             return None
 
     def forget(self, key_id: UUID) -> None:
@@ -201,6 +206,7 @@ class Authenticator:
                 self._issuers.forget(lambda issuer: issuer.signing_key_id == event.signing_key_id)
             case TenantUpdated() | TenantDeleted():
                 self.forget_tenant(event.tenant_id)
+                self._tenant_changed()
             case _:
                 pass
 

@@ -5,6 +5,7 @@ it; an error that stops a part is told of all documents from there on.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from uuid import UUID
@@ -104,6 +105,14 @@ async def take_in_batch(
     return _report([results[index] for index in range(len(batch.forms))])
 
 
+def _digest(batch: BatchRequest, caller: Caller) -> bytes:
+    """Return what tells requests apart under an idempotency key: of two callers with another reach each takes
+    other documents of the same body."""
+    if caller.collections is None:
+        return batch.digest
+    return hashlib.sha256(batch.digest + msgspec.json.encode(sorted(caller.collections))).digest()
+
+
 def _within_reach(form: Form, caller: Caller) -> Form:
     if isinstance(form, ErrorData):
         return form
@@ -142,7 +151,9 @@ async def _take_part(
         await delete_blobs(gateway, list(paths.values()))
         raise
     items = [BatchItem(fields_of(form), blobs[index]) for index, form in part.items()]
-    asked = AcceptBatch(tenant_id, items, batch.upsert, batch.priority, key, batch.digest, caller.room)
+    asked = AcceptBatch(
+        tenant_id, items, batch.upsert, batch.priority, key, _digest(batch, caller), caller.room
+    )
     stored = [path for index, path in paths.items() if blobs[index] is not None]
     try:
         results = (await gateway.ask(ACCEPT_BATCH, asked)).results

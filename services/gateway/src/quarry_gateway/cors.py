@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from quarry_common.contracts.domains import RESOLVE_ORIGIN, KnownOrigin, ResolveOrigin
-from quarry_common.errors import QuarryError
+from quarry_common.errors import NotFoundError, QuarryError, RemoteError
 from quarry_common.messaging.rpc import RpcClient
 from quarry_gateway.resolver import Resolver
 
@@ -19,7 +19,9 @@ PREFLIGHT_SECONDS: Final = 5.0
 MAX_ORIGINS: Final = 1_000
 MAX_AGE_SECONDS: Final = 600
 """For which a browser need not ask again."""
-ALLOWED_HEADERS: Final = "authorization, content-type, if-match, if-none-match, idempotency-key, x-api-key"
+ALLOWED_HEADERS: Final = (
+    "authorization, content-type, if-match, if-none-match, idempotency-key, last-event-id, x-api-key"
+)
 EXPOSED_HEADERS: Final = "etag, location, ratelimit, ratelimit-policy, retry-after, x-request-id"
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -32,7 +34,10 @@ class Origins:
 
     def __init__(self, rpc: RpcClient) -> None:
         async def ask(origin: str) -> KnownOrigin:
-            return await rpc.call(RESOLVE_ORIGIN, ResolveOrigin(origin), timeout_seconds=PREFLIGHT_SECONDS)
+            known = await rpc.call(RESOLVE_ORIGIN, ResolveOrigin(origin), timeout_seconds=PREFLIGHT_SECONDS)
+            if not known.known:  # which is remembered apart, so that invented ones push out no real one
+                raise RemoteError(NotFoundError("No tenant lists this origin.").data)
+            return known
 
         self._known: Resolver[str, KnownOrigin] = Resolver(
             "origins", ask, ttl_seconds=BELIEVED_SECONDS, max_entries=MAX_ORIGINS

@@ -141,6 +141,8 @@ class Edge:
                 raise
             except Exception:
                 log.exception("a request failed outside of every route")
+                if answer.status:
+                    raise  # what was begun must not look whole
                 await answer.refuse(QuarryError().data, path)
 
 

@@ -67,6 +67,7 @@ class Gateway:
         authenticator: Authenticator,
         audit: AuditTrail,
         limits: Limits,
+        origins: Origins,
         *,
         readiness: Health,
         dependencies: Health,
@@ -77,7 +78,7 @@ class Gateway:
         self.authenticator = authenticator
         self.audit = audit
         self.limits = limits
-        self.origins = Origins(rpc)
+        self.origins = origins
         self.trespasses = Trespasses(rpc, audit)
         self.proxies = settings.proxies
         """Networks whose word is taken for whom they pass on."""

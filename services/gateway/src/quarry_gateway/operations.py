@@ -59,8 +59,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Of an answer that is not JSON."""
     reply_schema: dict[str, object] | None = None
     """Of an answer that is not JSON, such as one event of a stream; None for a text."""
-    priced_by_route: bool = False
-    """Whether the route itself charges a request to the rate limit, since its body says how much it costs."""
     reads_only: bool = False
     """Whether it changes nothing although it is a POST: then it needs no idempotency key."""
     hidden: bool = False

@@ -15,6 +15,7 @@ from quarry_gateway.app import create_app
 from quarry_gateway.audit import AuditTrail
 from quarry_gateway.auth import Authenticator
 from quarry_gateway.checks import MESSAGE_BUS, open_checks
+from quarry_gateway.cors import Origins
 from quarry_gateway.gateway import Gateway
 from quarry_gateway.limits.limits import open_limits
 from quarry_gateway.server import HttpServer
@@ -32,11 +33,13 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
         rpc = RpcClient(connection)
         limits = await stack.enter_async_context(open_limits(settings, rpc))
         checks = await stack.enter_async_context(open_checks(settings, connection, rpc))
+        origins = Origins(rpc)
         authenticator = Authenticator(
             rpc,
             ttl_seconds=settings.key_cache_seconds,
             timeout_seconds=settings.rpc_timeout_seconds,
             own_hosts=settings.own_hosts,
+            tenant_changed=origins.forget,
         )
         await authenticator.listen(connection)
         # A gateway takes requests while the bus is there; what else is down, each request tells.
@@ -48,6 +51,7 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
             authenticator,
             AuditTrail(rpc),
             limits,
+            origins,
             readiness=readiness,
             dependencies=Health(checks),
         )

@@ -1,7 +1,8 @@
 """Attempts on other tenants' things: an id that is somebody else's is answered as one that there is not, and
 written down.
 
-Nobody waits for it: the answer is given by then, and says nothing of it.
+Nobody waits for it: the answer is given by then, and says nothing of it. It stands in the log of the
+installation: in the caller's own it would tell that there is such a thing.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import msgspec
 from prometheus_client import Counter
 
 from quarry_common.contracts.audit import OWNERS_OF, OWNERS_OF_KEYS, OwnersOf
+from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import QuarryError
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.waiting import pause
@@ -82,4 +84,6 @@ class Trespasses:
                     owner = owners.tenants.get(str(each.id))
                     if owner is not None and owner != each.caller.tenant:
                         entity = each.parameter.removesuffix("_id")
-                        self._audit.denied(each.caller, f"{entity}.reached_for", str(each.id))
+                        self._audit.denied(
+                            each.caller, f"{entity}.reached_for", str(each.id), log_of=PLATFORM_TENANT
+                        )

@@ -24,6 +24,8 @@ from quarry_gateway.validation import refuse
 
 MAX_DAYS: Final = 400
 USUAL_DAYS: Final = 30
+FIRST_YEAR: Final = 2000
+LAST_YEAR: Final = 2999
 
 
 class UsageDay(msgspec.Struct, frozen=True):
@@ -54,6 +56,9 @@ class Period(msgspec.Struct, frozen=True):
 
 def period_of(first: date | None, last: date | None, today: date | None = None) -> Period:
     """Return the days that are meant: the last thirty when nothing is said. Raises `ValidationError`."""
+    for name, day in (("first", first), ("last", last)):
+        if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+            refuse([FieldError(name, f"must be a day from {FIRST_YEAR} to {LAST_YEAR}")])
     end = last or today or datetime.now(UTC).date()
     begin = first or end - timedelta(days=USUAL_DAYS - 1)
     if begin > end:

@@ -119,3 +119,15 @@ def test_every_wrong_field_is_named_at_once() -> None:
         "metadata.",
         "expires_at",
     ]
+
+
+def test_a_key_that_is_bound_to_collections_has_no_scope_of_the_whole_tenant() -> None:
+    grant = Grant(frozenset({Scope.SEARCH, Scope.AUDIT_READ}), collections=frozenset({"a"}))
+
+    with pytest.raises(ValidationError) as caught:
+        keys.checked(CreateKey(new_id(), "key", grant, Grant(TENANT_SCOPES)), NOW)
+
+    (error,) = caught.value.data.errors
+    assert error.field == "scopes"
+    assert "audit:read" in error.message
+    assert "search" not in error.message

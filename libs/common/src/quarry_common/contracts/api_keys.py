@@ -152,7 +152,7 @@ class KeyDay(msgspec.Struct, frozen=True):
     day: date
     requests: int
     denied: int
-    """Of them, those that were refused: scope, network, collection, rate, quota."""
+    """Of them, those that were refused with 403 or 429: scope, network, a named collection, rate, quota."""
 
 
 class KeyUsage(msgspec.Struct, frozen=True):

@@ -56,6 +56,8 @@ class AuditAct(msgspec.Struct, frozen=True):
     after: Facts | None = None
     at: datetime | None = None
     """When; None is the moment at which it is written."""
+    id: UUID | None = None
+    """Lets a repetition count once, for two hours."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

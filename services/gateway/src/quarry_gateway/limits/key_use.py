@@ -10,7 +10,6 @@ from typing import Final
 from uuid import UUID
 
 from quarry_common.contracts.api_keys import REPORT_KEY_USE, KeyTally, ReportKeyUse
-from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import QuarryError
 from quarry_common.ids import new_id
 from quarry_common.messaging.rpc import RpcClient
@@ -60,8 +59,8 @@ class KeyUse:
         self._reports: list[ReportKeyUse] = []
         self._failing_since: float | None = None
 
-    def note(self, tenant_id: UUID | None, key_id: UUID, denied: bool) -> None:
-        """Count a request made with a key, and whether it was refused. An operator's key has no tenant."""
+    def note(self, tenant_id: UUID, key_id: UUID, denied: bool) -> None:
+        """Count a request made with a tenant's key, and whether it was refused."""
         now = self._clock()
         if int(now) // _DAY_SECONDS != self._day:
             self._end_day(int(now) // _DAY_SECONDS)
@@ -70,7 +69,7 @@ class KeyUse:
             if len(self._uses) + len(self._earlier) >= MAX_KEYS:
                 LOST.labels("requests").inc()
                 return
-            use = self._uses[key_id] = _Use(PLATFORM_TENANT if tenant_id is None else tenant_id)
+            use = self._uses[key_id] = _Use(tenant_id)
         use.requests += 1
         use.denied += denied
         use.last_used = now

@@ -9,7 +9,6 @@ import pytest
 from prometheus_client import REGISTRY
 from services.gateway.tests.usage_service import UsageService
 
-from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.messaging.rpc import RpcClient
 from quarry_gateway.limits import key_use
 from quarry_gateway.limits.key_use import GIVE_UP_SECONDS, REPORT_SECONDS, KeyUse
@@ -47,13 +46,6 @@ async def test_without_requests_nothing_is_told(use: KeyUse, service: UsageServi
     await use.report()
 
     assert service.requests == 1
-
-
-async def test_an_operators_key_is_one_of_the_platform(use: KeyUse, service: UsageService) -> None:
-    use.note(None, KEY, False)
-    await use.report()
-
-    assert service.keys == {(PLATFORM_TENANT, KEY, TODAY): 1}
 
 
 async def test_each_day_is_counted_by_itself(use: KeyUse, service: UsageService, time: Time) -> None:

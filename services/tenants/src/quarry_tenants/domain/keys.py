@@ -14,6 +14,16 @@ from quarry_common.contracts.tenancy import TENANT_SCOPES, Quotas, Scope, Tenant
 from quarry_common.errors import FieldError, ForbiddenError, UnauthenticatedError
 from quarry_tenants.domain.checks import CONTROL, listed_errors, name_errors, refuse
 
+COLLECTION_SCOPES: Final = frozenset(
+    {
+        Scope.SEARCH,
+        Scope.DOCUMENTS_READ,
+        Scope.DOCUMENTS_WRITE,
+        Scope.COLLECTIONS_READ,
+        Scope.COLLECTIONS_WRITE,
+    }
+)
+"""Those that end at a collection."""
 MAX_METADATA_ENTRIES: Final = 50
 MAX_METADATA_NAME_LENGTH: Final = 100
 MAX_METADATA_VALUE_LENGTH: Final = 500
@@ -98,6 +108,11 @@ def checked(request: CreateKey, now: datetime) -> CreateKey:
         errors.append(FieldError("scopes", f"must hold at least one of {_listed(TENANT_SCOPES)}"))
     if Scope.PLATFORM in grant.scopes:
         errors.append(FieldError("scopes", "`platform` is the operator's alone; no tenant's key can have it"))
+    if grant.collections is not None and (beyond := grant.scopes - COLLECTION_SCOPES):
+        message = (
+            f"a key that is bound to collections cannot have {_listed(beyond)}: they are of the whole tenant"
+        )
+        errors.append(FieldError("scopes", message))
     errors += _metadata_errors(request.metadata)
     errors += _expiry_errors(grant.expires_at, now)
     errors += listed_errors("collections", grant.collections)

@@ -1,6 +1,8 @@
 """The audit log: written for other services, read, verified."""
 
+from collections.abc import Sequence
 from itertools import groupby
+from uuid import UUID
 
 import msgspec
 
@@ -17,10 +19,10 @@ from quarry_common.contracts.audit import (
 from quarry_common.contracts.rpc import Nothing
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import FieldError, ValidationError
-from quarry_common.postgres.pool import Database
+from quarry_common.postgres.pool import Connection, Database
 from quarry_tenants.domain.audit import Chain
 from quarry_tenants.domain.checks import check_limit
-from quarry_tenants.repository import audit, tenants
+from quarry_tenants.repository import audit, receipts, tenants
 
 MAX_ACTS = 500
 """That one request may hold."""
@@ -34,7 +36,7 @@ class Audit:
         self._database = database
 
     async def record(self, request: RecordActs) -> Nothing:
-        """Write acts down, those of each tenant in their order.
+        """Write acts down, those of each tenant in their order, each once however often it comes.
 
         Each tenant's are written together; when it fails, some tenants' may be written already. A tenant that
         is being purged has no log any more: the platform's tells that something was done, and not what.
@@ -45,10 +47,10 @@ class Audit:
         for tenant_id, acts in groupby(by_tenant, key=lambda act: act.tenant_id):
             async with self._database.tenant_transaction(tenant_id) as connection:
                 if tenant_id == PLATFORM_TENANT or await tenants.hold(connection, tenant_id):
-                    await audit.append(connection, tenant_id, list(acts))
+                    await _append(connection, tenant_id, list(acts))
                 else:
                     await self._database.become(connection, PLATFORM_TENANT)
-                    await audit.append(connection, PLATFORM_TENANT, [_without_log(act) for act in acts])
+                    await _append(connection, PLATFORM_TENANT, [_without_log(act) for act in acts])
         return Nothing()
 
     async def list(self, request: ListAudit) -> AuditPage:
@@ -86,3 +88,8 @@ class Audit:
 def _without_log(act: AuditAct) -> AuditAct:
     whose: Facts = {"tenant_id": str(act.tenant_id)}
     return msgspec.structs.replace(act, tenant_id=PLATFORM_TENANT, before=None, after=whose)
+
+
+async def _append(connection: Connection, log_of: UUID, acts: Sequence[AuditAct]) -> None:
+    new = await receipts.add_all(connection, log_of, [act.id for act in acts if act.id is not None])
+    await audit.append(connection, log_of, [act for act in acts if act.id is None or act.id in new])

@@ -1,5 +1,6 @@
 """Receipts of requests that count once, however often they come."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from quarry_common.postgres.pool import Connection
@@ -32,6 +33,19 @@ async def add(connection: Connection, tenant_id: UUID, receipt_id: UUID, granted
         granted,
     )
     return added is not None
+
+
+async def add_all(connection: Connection, tenant_id: UUID, receipt_ids: Sequence[UUID]) -> set[UUID]:
+    """Note requests, in the transaction of what they do; return those that had not come before."""
+    rows = await connection.fetch(
+        """
+        INSERT INTO receipts (tenant_id, id, granted) SELECT $1, id, 0 FROM unnest($2::uuid[]) AS id
+        ON CONFLICT DO NOTHING RETURNING id
+        """,
+        tenant_id,
+        sorted(receipt_ids),
+    )
+    return {row["id"] for row in rows}
 
 
 async def expire(worker: Connection) -> int:
