@@ -35,20 +35,20 @@ class Consumer(msgspec.Struct, frozen=True):
 
 COMMANDS = Stream("COMMANDS", ("cmd.v1.>",), work_queue=True, max_age_seconds=7 * DAY_SECONDS)
 EVENTS = Stream("EVENTS", ("evt.v1.>",), max_bytes=4 * GIB)
+SEARCHES = Stream("SEARCHES", ("log.v1.>",), max_age_seconds=3 * DAY_SECONDS, max_bytes=2 * GIB)
 DEAD_LETTERS = Stream("DEAD_LETTERS", ("dlq.v1.>",), max_age_seconds=90 * DAY_SECONDS)
 
 INDEXER_COMMANDS = Consumer("COMMANDS", "indexer-commands", "indexer", subjects.commands_of("indexer"))
 
-STREAMS = (COMMANDS, EVENTS, DEAD_LETTERS)
+STREAMS = (COMMANDS, EVENTS, SEARCHES, DEAD_LETTERS)
 CONSUMERS = (INDEXER_COMMANDS,)
 
 
 def subjects_of_tenant(tenant_id: UUID) -> tuple[tuple[str, str], ...]:
-    """Return streams, each with the filter that matches what it holds of a tenant. Not every installation has
-    all of them."""
+    """Return streams, each with the filter that matches what it holds of a tenant."""
     return (
         (COMMANDS.name, f"cmd.v1.*.{tenant_id}.>"),
         (EVENTS.name, f"evt.v1.{tenant_id}.>"),
-        ("SEARCHES", f"log.v1.{tenant_id}.>"),
+        (SEARCHES.name, f"log.v1.{tenant_id}.>"),
         (DEAD_LETTERS.name, f"dlq.v1.*.{tenant_id}.>"),
     )

@@ -1,0 +1,1 @@
+"""Analytics: what was searched, what was found, what was clicked."""

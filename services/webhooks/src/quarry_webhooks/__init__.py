@@ -1,0 +1,1 @@
+"""Webhooks: events are delivered to endpoints of tenants, signed, at least once."""
