@@ -1,7 +1,7 @@
 """What was searched, found and clicked: `rpc.v1.analytics.*`.
 
 Ranges are from `start` (included) to `end` (not included). Averages, rates and percentiles are null where
-there is nothing that they could be of. Percentiles come from sketches: their rank is right within one percent.
+there is nothing that they could be of. Percentiles come from sketches: ranks are right within one percent.
 """
 
 from datetime import datetime
@@ -54,7 +54,7 @@ class Engagement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueryFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """A query, whatever its case and spaces, and how it did. Prefixes that were typed on the way are left out."""
+    """A query, whatever its case and spaces, and how it did, without prefixes that were typed on the way."""
 
     query: str
     """As it was written last."""
@@ -157,7 +157,7 @@ class TimeseriesOf(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     interval_hours: Annotated[int, Meta(ge=1, le=720)] = 24
     tz: str = "UTC"
-    """IANA name. Intervals of whole days begin at local midnight, and have 23 or 25 hours where clocks change."""
+    """IANA name. Intervals of whole days begin at local midnight; a day may have 23 or 25 hours."""
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,7 +296,7 @@ class SaveSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddLogged(msgspec.Struct, frozen=True, kw_only=True):
-    """Asks that logged queries are added to a set: named ones, or the most searched, or those that found nothing.
+    """Asks that logged queries are added to a set: named ones, or the most searched, or those without result.
 
     `judge_by_clicks` makes judgements from clicks; without it they have none.
     """

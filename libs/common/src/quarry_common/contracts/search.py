@@ -54,6 +54,22 @@ class Sort(msgspec.Struct, frozen=True):
     descending: bool = False
 
 
+UserId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
+"""Whoever searches, as the application names them; it says nothing to Quarry."""
+
+
+class Asker(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who searches, for analytics; an answer does not depend on it."""
+
+    key_id: UUID | None = None
+    user_id: str | None = None
+    client_id: str | None = None
+    """The device or browser."""
+
+
+NOBODY = Asker()
+
+
 class Query(msgspec.Struct, frozen=True):
     """A search of one tenant. `principals` are those the caller carries (see `allowed_principals`)."""
 
@@ -74,6 +90,7 @@ class Query(msgspec.Struct, frozen=True):
     explain: bool = False
     rerank: bool | None = None
     """Whether the reranker orders the best results; None does what the installation is set to."""
+    asker: Asker = NOBODY
 
 
 class Place(msgspec.Struct, frozen=True):

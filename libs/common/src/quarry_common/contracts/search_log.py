@@ -8,31 +8,32 @@ Both are many and small, and kept apart from the events, so that they never evic
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import ClassVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 
+from quarry_common.contracts.events import EventData
 from quarry_common.contracts.search import CacheUse, SearchMode
 
-MAX_RESULTS_LOGGED = 100
-UserId = Annotated[str, Meta(min_length=1, max_length=200)]
-"""Whoever searches, as the application names them; it says nothing to Quarry."""
+MAX_QUERY_LENGTH = 1_000
 
 
-class Searched(msgspec.Struct, frozen=True, kw_only=True):
-    """One answered search."""
+class Searched(EventData, frozen=True, kw_only=True):
+    """A search was answered."""
 
+    type: ClassVar[str] = "search.performed"
     query_id: UUID
     occurred_at: datetime
     query: str
-    """As it was written, at most 1,000 characters."""
+    """As it was written, its first 1,000 characters."""
     mode: SearchMode
     collection: str | None
     """When the search was limited to one."""
     filtered: bool
-    limit: int
+    """Whether it was narrowed by a filter of any kind."""
+    continued: bool
+    """Whether it asked for a later page of a list: that is no search of its own."""
     total: int
     results: list[UUID]
     """Documents of the answer, best first, each once."""
@@ -45,8 +46,22 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str | None
     """The device or browser, as the application names it."""
     trace_id: str
-    page: int = 1
-    """Later pages of a list are no searches of their own."""
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.query_id)
+
+
+class SearchesUnrecorded(EventData, frozen=True, kw_only=True):
+    """Searches were answered that the log does not hold: too many came, or it could not be written."""
+
+    type: ClassVar[str] = "search.unrecorded"
+    searches: int
+    instance: str
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return self.instance
 
 
 class Action(StrEnum):

@@ -30,6 +30,16 @@ def events(entity: str = "*", verb: str = "*") -> str:
     return f"evt.v1.*.{entity}.{verb}"
 
 
+def search_log(tenant_id: UUID) -> str:
+    """Subject of what was searched."""
+    return f"log.v1.{tenant_id}.search"
+
+
+def interactions(tenant_id: UUID) -> str:
+    """Subject of what users did with what was found."""
+    return f"log.v1.{tenant_id}.interaction"
+
+
 def dead_letter(service: str, tenant: str, consumer: str) -> str:
     """Subject of a message that `consumer` could not process."""
     return f"dlq.v1.{service}.{tenant}.{consumer}"
