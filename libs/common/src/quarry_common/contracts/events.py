@@ -286,6 +286,32 @@ class QuotaExceeded(_QuotaEvent, frozen=True):
     type: ClassVar[str] = "quota.exceeded"
 
 
+class _WebhookEndpointEvent(EventData, frozen=True):
+    endpoint_id: UUID
+    url: str
+
+    @property
+    def subject_id(self) -> str:
+        return str(self.endpoint_id)
+
+
+class WebhookEndpointFailing(_WebhookEndpointEvent, frozen=True):
+    """Nothing was delivered to an endpoint since `failing_since`: it is disabled at `disabled_at` if that
+    goes on."""
+
+    type: ClassVar[str] = "webhook.endpoint_failing"
+    failing_since: datetime
+    disabled_at: datetime
+
+
+class WebhookEndpointDisabled(_WebhookEndpointEvent, frozen=True):
+    """An endpoint gets nothing any more: `reason` is `gone` or `requested` when it said so, or `failing`."""
+
+    type: ClassVar[str] = "webhook.endpoint_disabled"
+    reason: str
+    failing_since: datetime | None
+
+
 EVENT_TYPES: dict[str, type[EventData]] = {
     kind.type: kind
     for kind in (
@@ -293,7 +319,7 @@ EVENT_TYPES: dict[str, type[EventData]] = {
         JobStarted, JobCompleted, JobFailed, JobCancelled, CollectionDeleted, CollectionRefreshed,
         CollectionUpdated, TenantCreated, TenantUpdated, TenantDeleted, TenantPurged, ApiKeyCreated,
         ApiKeyRotated, ApiKeyRevoked, ApiKeyAnomalyDetected, SigningKeyRevoked, QuotaThresholdReached,
-        QuotaExceeded,
+        QuotaExceeded, WebhookEndpointFailing, WebhookEndpointDisabled,
     )
 }  # fmt: skip
 """Every type of event, by its name."""
