@@ -16,7 +16,7 @@ from quarry_webhooks.egress.connecting import Connections, opened
 from quarry_webhooks.egress.exchange import Answer, Exchange
 from quarry_webhooks.egress.faults import EXPECTED, NOT_CONNECTED, Limits, fault_of
 from quarry_webhooks.egress.networks import Address
-from quarry_webhooks.egress.resolving import Addresses, Resolver, SystemResolver
+from quarry_webhooks.egress.resolving import Addresses, Clock, Resolver, SystemResolver
 from quarry_webhooks.egress.urls import Policy, Target, permitted
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,11 @@ _OURS = frozenset(
 
 
 class Sender:
-    """Sends deliveries. It is made on the running loop and closed with `close`."""
+    """Sends deliveries. It is made on the running loop and closed with `close`.
+
+    `resolver`, `context` (the authorities that are trusted) and `clock` (of the age of resolved addresses) are
+    the system's unless given.
+    """
 
     def __init__(
         self,
@@ -40,10 +44,14 @@ class Sender:
         *,
         resolver: Resolver | None = None,
         context: ssl.SSLContext | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._limits = limits
         self._addresses = Addresses(
-            policy.allowed_networks, resolver or SystemResolver(), lookup_seconds=limits.connect_seconds
+            policy.allowed_networks,
+            resolver or SystemResolver(),
+            lookup_seconds=limits.connect_seconds,
+            clock=clock,
         )
         self._connections = Connections(
             policy.allowed_networks, context or tls.context(), stalled_seconds=limits.total_seconds
