@@ -23,7 +23,7 @@ from quarry_common.contracts.events import CloudEvent, EventData
 from quarry_common.contracts.filters import collection_limits
 from quarry_common.contracts.search import Answer, Query
 from quarry_common.contracts.search_log import MAX_QUERY_LENGTH, Searched, SearchesUnrecorded
-from quarry_common.ids import new_id
+from quarry_common.ids import new_id, time_of
 from quarry_common.waiting import woken
 from quarry_search.metrics import RECORDED, UNRECORDED, UNSENT
 
@@ -62,7 +62,7 @@ class Recorder:
         if len(self._waiting) >= self._max_waiting:
             self._lost(query.tenant_id, 1)
             return
-        self._waiting.append(_Noted(query.tenant_id, searched(query, answer, seconds, datetime.now(UTC))))
+        self._waiting.append(_Noted(query.tenant_id, searched(query, answer, seconds)))
         if len(self._waiting) >= TOGETHER:
             self._enough.set()
 
@@ -133,14 +133,14 @@ class Recorder:
         self._unrecorded[tenant_id] += searches
 
 
-def searched(query: Query, answer: Answer, seconds: float, now: datetime) -> Searched:
+def searched(query: Query, answer: Answer, seconds: float) -> Searched:
     """Return what the log holds of an answered search that took so long."""
     limits = collection_limits(query.filters)
     named = set(limits[0].values).intersection(*(each.values for each in limits[1:])) if limits else set()
     span = trace.get_current_span().get_span_context()
     return Searched(
         query_id=answer.query_id,
-        occurred_at=now,
+        occurred_at=time_of(answer.query_id),
         query=query.query[:MAX_QUERY_LENGTH],
         mode=query.mode,
         collection=str(next(iter(named))) if len(named) == 1 else None,

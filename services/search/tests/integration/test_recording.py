@@ -15,6 +15,7 @@ from quarry_common.contracts.filters import AnyOf, Field
 from quarry_common.contracts.search import Answer, Asker, CacheUse, Query, SearchMode
 from quarry_common.contracts.search_log import Searched, SearchesUnrecorded
 from quarry_common.contracts.streams import SEARCHES
+from quarry_common.ids import new_id
 from quarry_common.messaging.broker import connect
 from quarry_common.messaging.provision import provision
 from quarry_search.recording import TOGETHER, Recorder
@@ -101,7 +102,7 @@ async def test_a_later_page_is_told_as_such(bus: Client, search: Search) -> None
 
 def answered(query: Query) -> Answer:
     given: dict[str, Any] = {"results": [], "timings_ms": {}, "cache": CacheUse.OFF}
-    return Answer(query_id=uuid4(), mode=query.mode, query=query.query, total=0, **given)
+    return Answer(query_id=new_id(), mode=query.mode, query=query.query, total=0, **given)
 
 
 async def test_searches_share_messages(bus: Client) -> None:

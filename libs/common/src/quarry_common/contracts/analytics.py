@@ -80,7 +80,7 @@ class Ranked(msgspec.Struct, frozen=True):
 
 
 class Queries(msgspec.Struct, frozen=True):
-    """Queries, most searched first; equal ones by their text."""
+    """Queries, most searched first; of equal ones that which was searched last."""
 
     queries: list[QueryFigures]
 
@@ -247,6 +247,19 @@ class ExportPage(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
+class Retention(msgspec.Struct, frozen=True):
+    """For how many days a tenant's searches are kept; None is as long as the installation keeps them."""
+
+    tenant_id: UUID
+    days: Annotated[int, Meta(ge=1, le=400)] | None = None
+
+
+class RetentionOf(msgspec.Struct, frozen=True):
+    """Asks how long a tenant's searches are kept."""
+
+    tenant_id: UUID
+
+
 class JudgementSource(StrEnum):
     """Where a judgement comes from."""
 
@@ -382,6 +395,8 @@ TIMESERIES = RpcMethod("analytics", "timeseries", TimeseriesOf, Timeseries)
 USER = RpcMethod("analytics", "user", UserOf, UserReply)
 FORGET_USER = RpcMethod("analytics", "forget_user", ForgetUser, Forgotten)
 EXPORT = RpcMethod("analytics", "export", ExportOf, ExportPage)
+GET_RETENTION = RpcMethod("analytics", "get_retention", RetentionOf, Retention)
+SET_RETENTION = RpcMethod("analytics", "set_retention", Retention, Retention)
 SAVE_SET = RpcMethod("analytics", "save_set", SaveSet, SetDetail)
 ADD_LOGGED = RpcMethod("analytics", "add_logged", AddLogged, SetDetail)
 GET_SET = RpcMethod("analytics", "get_set", SetRef, SetDetail)

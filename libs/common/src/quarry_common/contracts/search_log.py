@@ -11,8 +11,6 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
-import msgspec
-
 from quarry_common.contracts.events import EventData
 from quarry_common.contracts.search import CacheUse, SearchMode
 
@@ -25,6 +23,7 @@ class Searched(EventData, frozen=True, kw_only=True):
     type: ClassVar[str] = "search.performed"
     query_id: UUID
     occurred_at: datetime
+    """The time within the query's id."""
     query: str
     """As it was written, its first 1,000 characters."""
     mode: SearchMode
@@ -76,9 +75,10 @@ class Action(StrEnum):
     """`value` says how good a result was: -1 bad, 1 good."""
 
 
-class Interaction(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a user did with the answer to a search, in the form of UBI 1.3."""
+class Interacted(EventData, frozen=True, kw_only=True):
+    """A user did something with the answer to a search, told in the form of UBI 1.3."""
 
+    type: ClassVar[str] = "search.interacted"
     event_id: UUID
     """Given by the sender, or made of all the rest: what comes twice counts once."""
     query_id: UUID
@@ -89,3 +89,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None
     client_id: str | None
     session_id: str | None
+
+    @property
+    def subject_id(self) -> str:  # noqa: D102
+        return str(self.query_id)

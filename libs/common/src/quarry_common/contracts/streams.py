@@ -42,9 +42,12 @@ INDEXER_COMMANDS = Consumer("COMMANDS", "indexer-commands", "indexer", subjects.
 WEBHOOKS_EVENTS = Consumer(
     "EVENTS", "webhooks-events", "webhooks", subjects.events(), ack_wait_seconds=10, max_ack_pending=2_000
 )
+ANALYTICS_SEARCHES = Consumer(
+    SEARCHES.name, "analytics-searches", "analytics", "log.v1.>", max_ack_pending=2_000
+)
 
 STREAMS = (COMMANDS, EVENTS, SEARCHES, DEAD_LETTERS)
-CONSUMERS = (INDEXER_COMMANDS, WEBHOOKS_EVENTS)
+CONSUMERS = (INDEXER_COMMANDS, WEBHOOKS_EVENTS, ANALYTICS_SEARCHES)
 
 
 def subjects_of_tenant(tenant_id: UUID) -> tuple[tuple[str, str], ...]:
