@@ -64,12 +64,12 @@ class FanOut:
             return
         now = self._clock()
         async with self._database.tenant_transaction(tenant_id) as connection:
-            await repository.add_messages(connection, list({w.message.id: w.message for w in wanted}.values()))
+            await repository.add_messages(
+                connection, list({w.message.id: w.message for w in wanted}.values())
+            )
             pending: set[UUID] = set()
             for first in range(0, len(wanted), ROWS):
-                pending.update(
-                    await repository.add_deliveries(connection, wanted[first : first + ROWS], now)
-                )
+                pending.update(await repository.add_deliveries(connection, wanted[first : first + ROWS], now))
             if pending:
                 await queues.add_due(connection, tenant_id, list(pending), now)
 

@@ -106,7 +106,7 @@ class BatchConsumer:
             await self._leadership.give_back()
 
     async def _wait_for_what_others_had(self, stopping: asyncio.Event) -> None:
-        """Let messages that another process had in hand become due again: later ones must not overtake them."""
+        """Let what another process had in hand come again: later messages must not overtake it."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._consumer.ack_wait_seconds + LATE_SECONDS
         while not stopping.is_set() and loop.time() < until and await self._leads():

@@ -9,7 +9,7 @@ from quarry_webhooks.delivering.metrics import IN_FLIGHT
 
 
 class Places:
-    """Places for requests, given in the order in which they are asked for; a tenant has no more than its share."""
+    """Places for requests, given in the order of asking; a tenant has no more than its share."""
 
     def __init__(self, total: int, per_tenant: int) -> None:
         self._all = asyncio.Semaphore(total)

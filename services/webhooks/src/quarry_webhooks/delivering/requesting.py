@@ -1,5 +1,6 @@
 """Makes one request: its headers, its signature, its span."""
 
+from datetime import datetime
 from importlib.metadata import version
 
 import msgspec
@@ -21,22 +22,29 @@ class Receiver(msgspec.Struct, frozen=True):
     """An endpoint with its secrets and headers opened."""
 
     endpoint: Endpoint
-    secrets: tuple[str, ...]
+    secret: str
+    previous_secret: str | None
     headers: dict[str, str]
+
+    def secrets(self, now: datetime) -> list[str]:
+        """Return those that sign now."""
+        until = self.endpoint.previous_until
+        if self.previous_secret is None or until is None or until <= now:
+            return [self.secret]
+        return [self.secret, self.previous_secret]
 
 
 def receiver(endpoint: Endpoint, tools: Tools) -> Receiver:
     """Open what is sealed. Raises what the sealer raises, when it has not the key."""
-    secrets = [endpoint.secret]
-    if endpoint.previous_secret is not None and endpoint.previous_until is not None:
-        # Asked for once per run, which is short: the receiver may get the former signature a little longer.
-        if endpoint.previous_until > tools.clock():
-            secrets.append(endpoint.previous_secret)
-    opened = tools.sealer.open(endpoint.tenant_id, endpoint.id, endpoint.headers)
-    own = msgspec.json.decode(opened, type=dict[str, str])
+
+    def opened(sealed: bytes) -> bytes:
+        return tools.sealer.open(endpoint.tenant_id, endpoint.id, sealed)
+
+    own = msgspec.json.decode(opened(endpoint.headers), type=dict[str, str])
     return Receiver(
         endpoint,
-        tuple(tools.sealer.open(endpoint.tenant_id, endpoint.id, secret).decode() for secret in secrets),
+        opened(endpoint.secret).decode(),
+        None if endpoint.previous_secret is None else opened(endpoint.previous_secret).decode(),
         {name: value for name, value in own.items() if not _is_reserved(name)},
     )
 
@@ -48,6 +56,7 @@ def _is_reserved(name: str) -> bool:
 
 async def attempt(due: Due, to: Receiver, tools: Tools) -> Attempt:
     """Send a delivery once and return how it ended."""
+    assert due.payload is not None  # noqa: S101 - what has none is not sent
     webhook_id, started_at = str(due.message_id), tools.clock()
     with tracing.span(
         "webhook attempt",
@@ -68,7 +77,7 @@ async def attempt(due: Due, to: Receiver, tools: Tools) -> Attempt:
         }
         if trace := tracing.traceparent():
             ours["traceparent"] = trace
-        signature = tools.sign(to.secrets, webhook_id, int(started_at.timestamp()), due.payload)
+        signature = tools.sign(to.secrets(started_at), webhook_id, int(started_at.timestamp()), due.payload)
         exchange = await tools.sender.post(
             to.endpoint.url, {**to.headers, **ours, "webhook-signature": signature}, due.payload
         )

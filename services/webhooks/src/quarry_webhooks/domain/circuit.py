@@ -11,7 +11,7 @@ LONGEST_OPEN = timedelta(minutes=10)
 JITTER = 0.1
 LEAST_CONCURRENCY = 1
 FIRST_CONCURRENCY = 2
-"""Of an endpoint that works, at the beginning: one that hangs shall not take many places before it is known."""
+"""Of an endpoint that works, at the beginning: one that hangs shall not take many places."""
 THROTTLING = frozenset({429, 502, 504})
 WARNINGS = (0.2, 0.8)
 """Of the time after which a failing endpoint is disabled: one day and four of five."""
@@ -44,7 +44,7 @@ class Health(msgspec.Struct, frozen=True):
     def failed(self, now: datetime, patience: datetime | None = None) -> "Health":
         """Return what it is after a failure; `patience` is until when the endpoint asked for none.
 
-        A failure while the circuit is open is that of an attempt begun before, or a forced one: it is no news.
+        A failure while the circuit is open is that of an attempt begun before, or of a forced one: no news.
         """
         since = self.failing_since or now
         if self.is_open(now):
@@ -70,8 +70,9 @@ class Health(msgspec.Struct, frozen=True):
 def open_for(failures: int) -> timedelta:
     """Return how long the circuit is open after so many failures in a row: doubling, ten minutes at most."""
     doublings = min(failures - THRESHOLD, 10)
-    full = min(FIRST_OPEN * 2**doublings, LONGEST_OPEN)
-    return full * (1 + JITTER * random.random())  # noqa: S311 - jitter is no secret
+    full: timedelta = min(FIRST_OPEN * 2**doublings, LONGEST_OPEN)
+    jitter: float = random.random()  # noqa: S311 - it is no secret
+    return full * (1 + JITTER * jitter)
 
 
 class Pace(msgspec.Struct):

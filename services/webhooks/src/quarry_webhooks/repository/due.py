@@ -38,7 +38,8 @@ class Due(msgspec.Struct, frozen=True):
     step: int
     forced: bool
     next_attempt_at: datetime
-    payload: bytes
+    payload: bytes | None
+    """None when the message is not kept any more."""
     traceparent: str
 
 
@@ -94,7 +95,7 @@ async def forced(
         list(in_hand),
         most,
     )
-    return [Due(**row) for row in rows if row["payload"] is not None]
+    return [Due(**row) for row in rows]
 
 
 async def next_ones(
@@ -114,7 +115,7 @@ async def next_ones(
         list(in_hand),
         most,
     )
-    return [Due(**row) for row in rows if row["payload"] is not None]
+    return [Due(**row) for row in rows]
 
 
 async def next_in_order(connection: Connection, endpoint_id: UUID, now: datetime, most: int) -> list[Due]:
@@ -133,18 +134,16 @@ async def next_in_order(connection: Connection, endpoint_id: UUID, now: datetime
     for row in rows:
         if row["next_attempt_at"] > now:
             break
-        if row["payload"] is not None:
-            found.append(Due(**row))
+        found.append(Due(**row))
     return found
 
 
-async def expire_empty(connection: Connection, endpoint_id: UUID) -> None:
+async def expire_empty(connection: Connection, ids: Collection[UUID]) -> None:
     """Give up deliveries whose message is not kept any more: they would be due for ever."""
     await connection.execute(
         """
-        UPDATE deliveries d SET state = 'expired', next_attempt_at = NULL, forced = false
-        WHERE endpoint_id = $1 AND state = 'pending' AND NOT EXISTS (
-            SELECT 1 FROM messages m WHERE m.tenant_id = d.tenant_id AND m.id = d.message_id)
+        UPDATE deliveries SET state = 'expired', next_attempt_at = NULL, forced = false
+        WHERE id = ANY($1::uuid[]) AND state = 'pending'
         """,
-        endpoint_id,
+        list(ids),
     )

@@ -27,7 +27,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 async def subscriptions(connection: Connection, tenant_ids: Collection[UUID]) -> list[Subscription]:
-    """Return the endpoints of tenants, without those that their owners switched off. Needs the worker role."""
+    """Return the endpoints of tenants, but those switched off by their owners. Needs the worker role."""
     rows = await connection.fetch(
         """
         SELECT id AS endpoint_id, tenant_id, event_types FROM endpoints

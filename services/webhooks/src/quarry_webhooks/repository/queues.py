@@ -187,7 +187,9 @@ async def wake(connection: Connection, endpoint_id: UUID) -> None:
     )
 
 
-async def add_due(connection: Connection, tenant_id: UUID, endpoint_ids: Sequence[UUID], at: datetime) -> None:
+async def add_due(
+    connection: Connection, tenant_id: UUID, endpoint_ids: Sequence[UUID], at: datetime
+) -> None:
     """Make endpoints that got new deliveries due at `at`, or when their circuits allow it; tell who delivers.
 
     Cheaper than `wake` for many endpoints; for deliveries whose attempt is due at `at` and no others.

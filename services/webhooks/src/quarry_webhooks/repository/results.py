@@ -1,4 +1,4 @@
-"""Statements that write how attempts ended. All stand under `queues.fence`: who lost the lease writes nothing."""
+"""Statements that write how attempts ended, under `queues.fence`: who lost the lease writes nothing."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ async def write(connection: Connection, results: Sequence[Result]) -> int:
                     WHEN r.state = 'held' AND d.state = 'pending' THEN r.ended_at ELSE d.held_at END,
                 last_outcome = r.outcome, last_status = r.status
             FROM r WHERE d.id = r.id RETURNING d.id, d.tenant_id, d.attempts)
-        INSERT INTO attempts (delivery_id, number, tenant_id, started_at, duration_ms, outcome, status, detail,
-            url, request_headers, response_headers, response_excerpt)
+        INSERT INTO attempts (delivery_id, number, tenant_id, started_at, duration_ms, outcome, status,
+            detail, url, request_headers, response_headers, response_excerpt)
         SELECT done.id, done.attempts, done.tenant_id, r.started_at, r.duration_ms, r.outcome, r.status,
             r.detail, r.url, r.request_headers, r.response_headers, r.response_excerpt
         FROM done JOIN r ON r.id = done.id
@@ -158,5 +158,3 @@ async def release_held(connection: Connection, endpoint_id: UUID, now: datetime)
         now,
     )
     return int(status.rpartition(" ")[2])
-
-
