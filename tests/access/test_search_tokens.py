@@ -260,7 +260,7 @@ async def test_tokens_that_are_not_right_are_refused(
         "another's id": Signer(foreign.id, signer.private_key).token(),
         "an unknown claim": signer.signed(iat=now, exp=now + 600, filters={"tags": ["public"]}),
         "no signature": jwt.encode(
-            {"iat": now, "exp": now + 600}, None, algorithm="none", headers={"kid": str(signer.id)}
+            {"iat": now, "exp": now + 600}, "", algorithm="none", headers={"kid": str(signer.id)}
         ),
     }
     for what, token in wrong.items():
