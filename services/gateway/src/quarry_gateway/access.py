@@ -108,14 +108,17 @@ def endpoint_of(scope: Scope) -> Endpoint:
     return _CLASSES.get(scope, Endpoint.ADMIN)
 
 
-async def charge(gateway: Gateway, scope: Message, caller: Caller, endpoint: Endpoint, cost: int) -> None:
+async def charge(
+    gateway: Gateway, scope: Message, caller: Caller, endpoint: Endpoint, cost: int, *, paid: int = 0
+) -> None:
     """Count units of the rate limit. Raises `RateLimitedError` when they come too soon.
 
-    Each request is counted as one before its route; a route whose body asks for more counts the rest.
+    Each request is counted as one before its route; a route whose body asks for more counts the rest, and
+    tells what was `paid`.
     """
     if cost < 1:
         return
-    decision = await gateway.limits.rates.take(buckets_of(caller, endpoint), cost)
+    decision = await gateway.limits.rates.take(buckets_of(caller, endpoint), cost, paid)
     if decision.bucket is None:
         return
     _add_headers(

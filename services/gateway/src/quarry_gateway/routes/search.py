@@ -116,7 +116,7 @@ async def search_batch(request: Call) -> Response[bytes]:
     form = await read_json(request, SearchBatch, wrong_queries)
     asked = Batch([query_of(each, caller, f"queries[{index}].") for index, each in enumerate(form.queries)])
     count = len(asked.queries)
-    await charge(gateway, request.scope, caller, Endpoint.SEARCH, count - 1)  # type: ignore[arg-type]
+    await charge(gateway, request.scope, caller, Endpoint.SEARCH, count - 1, paid=1)  # type: ignore[arg-type]
     waited_for = list(dict.fromkeys(job_id for each in form.queries for job_id in each.wait_for))
     if len(waited_for) > MAX_WAITED_FOR:
         message = f"wait for {len(waited_for)} jobs together; at most {MAX_WAITED_FOR} may be waited for"
