@@ -8,16 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from quarry_common.contracts import subjects
-from quarry_common.contracts.analytics import Engagement, Figures, QueryFigures, Selection, Timing
+from quarry_common.contracts.analytics import Engagement, Figures, QueryFigures, Selection
 from quarry_common.contracts.events import CloudEvent, EventData
 from quarry_common.contracts.search import CacheUse, SearchMode
-from quarry_common.contracts.search_log import Action, Interacted, Searched
+from quarry_common.contracts.search_log import CLICK, Interacted, Searched
 from quarry_common.messaging.consumer import Delivery
 
 NAMESPACE = UUID(int=7)
@@ -78,7 +79,7 @@ class World:
             "event_id": UUID(int=self.rng.getrandbits(128)),
             "query_id": search.query_id,
             "occurred_at": search.occurred_at + after,
-            "action": Action.CLICK,
+            "action": CLICK,
             "document_id": chosen,
             "value": None,
             "user_id": search.user_id,
@@ -218,8 +219,8 @@ class Model:
             no_result_rate=ratio(sum(each.total == 0 for each in searches), count),
             low_confidence_rate=ratio(sum(self.low(each) for each in searches), count),
             cache_hit_rate=ratio(sum(each.cache is CacheUse.HIT for each in searches), count),
-            timing=self.timing(searches),
-            engagement=self.engagement(searches),
+            **self.timing(searches),
+            **self.engagement(searches),
             modes=modes,
             favorite_search_type=max(modes, key=lambda mode: modes[mode]) if count else None,
         )
@@ -235,8 +236,7 @@ class Model:
             avg_results=of_all.avg_results,
             no_results=sum(each.total == 0 for each in searches),
             low_confidence=sum(self.low(each) for each in searches),
-            timing=of_all.timing,
-            engagement=of_all.engagement,
+            **{name: getattr(of_all, name) for name in Engagement.__struct_fields__},
             modes=of_all.modes,
             favorite_search_type=of_all.favorite_search_type,
             first_seen=min(each.occurred_at for each in searches),
@@ -250,21 +250,21 @@ class Model:
         return scored and search.top_score < LOW_CONFIDENCE  # type: ignore[operator]
 
     @staticmethod
-    def timing(searches: Sequence[Searched]) -> Timing:
+    def timing(searches: Sequence[Searched]) -> dict[str, float | None]:
         """Return average and exact percentiles."""
         durations = sorted(each.duration_ms for each in searches)
 
         def percentile(rank: float) -> float | None:
             return durations[max(math.ceil(rank * len(durations)), 1) - 1] if durations else None
 
-        return Timing(
-            avg_execution_time_ms=ratio(math.fsum(durations), len(durations)),
-            p50_execution_time_ms=percentile(0.5),
-            p95_execution_time_ms=percentile(0.95),
-            p99_execution_time_ms=percentile(0.99),
-        )
+        return {
+            "avg_execution_time_ms": ratio(math.fsum(durations), len(durations)),
+            "p50_execution_time_ms": percentile(0.5),
+            "p95_execution_time_ms": percentile(0.95),
+            "p99_execution_time_ms": percentile(0.99),
+        }
 
-    def engagement(self, searches: Sequence[Searched]) -> Engagement:
+    def engagement(self, searches: Sequence[Searched]) -> dict[str, Any]:
         """Return what users did."""
         with_results = sum(each.total > 0 for each in searches)
         clicked = [each for each in searches if self.clicks[each.query_id]]
@@ -277,12 +277,12 @@ class Model:
             + 1
             for each in clicked
         ]
-        return Engagement(
-            clicks=sum(len(self.clicks[each.query_id]) for each in searches),
-            click_through_rate=ratio(len(clicked), with_results),
-            mean_reciprocal_rank=ratio(math.fsum(1 / place for place in places), len(places)),
-            abandonment_rate=ratio(with_results - len(clicked), with_results),
-        )
+        return {
+            "clicks": sum(len(self.clicks[each.query_id]) for each in searches),
+            "click_through_rate": ratio(len(clicked), with_results),
+            "mean_reciprocal_rank": ratio(math.fsum(1 / place for place in places), len(places)),
+            "abandonment_rate": ratio(with_results - len(clicked), with_results),
+        }
 
 
 def ratio(part: float, whole: int) -> float | None:

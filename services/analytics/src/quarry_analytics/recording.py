@@ -103,7 +103,7 @@ class _Batch:
             query_id=told.query_id,
             searched_at=searched_at,
             occurred_at=told.occurred_at,
-            action=told.action.value,
+            action=storable(told.action),
             document_id=told.document_id,
             value=told.value,
             user_id=_text(told.user_id),

@@ -85,7 +85,7 @@ def same_figures(found: Figures | QueryFigures, searches: Sequence[Searched], mo
     )
     durations = sorted(each.duration_ms for each in searches)
     for name, rank in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        value = getattr(found.timing, f"{name}_execution_time_ms")
+        value = getattr(found, f"{name}_execution_time_ms")
         if not durations:
             assert value is None
             continue
@@ -99,7 +99,7 @@ def same_figures(found: Figures | QueryFigures, searches: Sequence[Searched], mo
 def _rounded(found: Figures | QueryFigures) -> dict[str, object]:
     told = msgspec.to_builtins(found)
     for name in ("p50", "p95", "p99"):
-        del told["timing"][f"{name}_execution_time_ms"]
+        del told[f"{name}_execution_time_ms"]
     return _round(told)  # type: ignore[return-value]
 
 

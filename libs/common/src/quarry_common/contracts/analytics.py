@@ -41,8 +41,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     p99_execution_time_ms: float | None
 
 
-class Engagement(msgspec.Struct, frozen=True, kw_only=True):
-    """What users did with the answers."""
+class Engagement(Timing, frozen=True, kw_only=True):
+    """And what users did with the answers."""
 
     clicks: int
     click_through_rate: float | None
@@ -53,7 +53,7 @@ class Engagement(msgspec.Struct, frozen=True, kw_only=True):
     """Share of searches with results after which nothing was clicked. Null when no click was ever told of."""
 
 
-class QueryFigures(msgspec.Struct, frozen=True, kw_only=True):
+class QueryFigures(Engagement, frozen=True, kw_only=True):
     """A query, whatever its case and spaces, and how it did, without prefixes that were typed on the way."""
 
     query: str
@@ -64,8 +64,6 @@ class QueryFigures(msgspec.Struct, frozen=True, kw_only=True):
     no_results: int
     """Searches that found nothing."""
     low_confidence: int
-    timing: Timing
-    engagement: Engagement
     modes: dict[SearchMode, int]
     favorite_search_type: SearchMode | None
     first_seen: datetime
@@ -123,7 +121,7 @@ class Trends(msgspec.Struct, frozen=True, kw_only=True):
     trends: list[Trend]
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class Figures(Engagement, frozen=True, kw_only=True):
     """What the searches of a range come to."""
 
     total_searches: int
@@ -133,8 +131,6 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     no_result_rate: float | None
     low_confidence_rate: float | None
     cache_hit_rate: float | None
-    timing: Timing
-    engagement: Engagement
     modes: dict[SearchMode, int]
     favorite_search_type: SearchMode | None
 

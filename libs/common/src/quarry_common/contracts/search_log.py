@@ -7,7 +7,6 @@ Both are many and small, and kept apart from the events, so that they never evic
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
@@ -63,16 +62,10 @@ class SearchesUnrecorded(EventData, frozen=True, kw_only=True):
         return self.instance
 
 
-class Action(StrEnum):
-    """What a user did with the answer to a search; the names are UBI's."""
-
-    CLICK = "click"
-    IMPRESSION = "impression"
-    """Results were on the screen."""
-    ADD_TO_CART = "add_to_cart"
-    PURCHASE = "purchase"
-    FEEDBACK = "feedback"
-    """`value` says how good a result was: -1 bad, 1 good."""
+CLICK = "click"
+"""The action that engagement is measured by. `impression`, `add_to_cart`, `purchase`, `feedback` (whose
+value is -1 or
+1) and others are kept as they come."""
 
 
 class Interacted(EventData, frozen=True, kw_only=True):
@@ -83,7 +76,8 @@ class Interacted(EventData, frozen=True, kw_only=True):
     """Given by the sender, or made of all the rest: what comes twice counts once."""
     query_id: UUID
     occurred_at: datetime
-    action: Action
+    action: str
+    """As UBI's `action_name`."""
     document_id: UUID | None
     value: float | None
     user_id: str | None

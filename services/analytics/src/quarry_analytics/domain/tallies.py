@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from quarry_analytics.domain.sketches import Sketch
-from quarry_common.contracts.analytics import Engagement, Figures, QueryFigures, Timing
+from quarry_common.contracts.analytics import Engagement, Figures, QueryFigures
 from quarry_common.contracts.search import SearchMode
 
 RANKS: Final = (0.5, 0.95, 0.99)
@@ -94,20 +95,22 @@ class Tally:
         for mode, count in other.modes.items():
             self.modes[mode] = self.modes.get(mode, 0) + count
 
-    def timing(self) -> Timing:
-        """Return how long the searches took."""
+    def engagement(self, *, tracked: bool) -> Engagement:
+        """Return how long the searches took, and what users did; `tracked` says whether clicks are told of.
+
+        What says nothing without clicks is null where they are not.
+        """
         p50, p95, p99 = self.durations.quantiles(RANKS)
-        return Timing(
+        with_results = self.searches - self.no_results
+        return Engagement(
             avg_execution_time_ms=share(self.duration_ms, self.searches),
             p50_execution_time_ms=p50,
             p95_execution_time_ms=p95,
             p99_execution_time_ms=p99,
-        )
-
-    def engagement(self, *, tracked: bool) -> Engagement:
-        """Return what users did; `tracked` says whether clicks are told of at all."""
-        return engagement(
-            self.clicks, self.clicked, self.searches - self.no_results, self.reciprocal_ranks, tracked=tracked
+            clicks=self.clicks,
+            click_through_rate=share(self.clicked, with_results) if tracked else None,
+            mean_reciprocal_rank=share(self.reciprocal_ranks, self.clicked),
+            abandonment_rate=share(with_results - self.clicked, with_results) if tracked else None,
         )
 
     def figures(self, *, tracked: bool) -> Figures:
@@ -120,8 +123,7 @@ class Tally:
             no_result_rate=share(self.no_results, self.searches),
             low_confidence_rate=share(self.low_confidence, self.searches),
             cache_hit_rate=share(self.cache_hits, self.searches),
-            timing=self.timing(),
-            engagement=self.engagement(tracked=tracked),
+            **msgspec.structs.asdict(self.engagement(tracked=tracked)),
             modes=by_mode(self.modes),
             favorite_search_type=favorite(self.modes),
         )
@@ -166,8 +168,7 @@ class QueryTally:
             avg_results=share(tally.results, tally.searches),
             no_results=tally.no_results,
             low_confidence=tally.low_confidence,
-            timing=tally.timing(),
-            engagement=tally.engagement(tracked=tracked),
+            **msgspec.structs.asdict(tally.engagement(tracked=tracked)),
             modes=by_mode(tally.modes),
             favorite_search_type=favorite(tally.modes),
             first_seen=self.first_seen,
@@ -178,18 +179,6 @@ class QueryTally:
 def share(part: float, whole: int) -> float | None:
     """Return a quotient; None of nothing."""
     return part / whole if whole else None
-
-
-def engagement(
-    clicks: int, clicked: int, with_results: int, reciprocal_ranks: float, *, tracked: bool
-) -> Engagement:
-    """Return click-through, mean reciprocal rank and abandonment; null where clicks are not told of."""
-    return Engagement(
-        clicks=clicks,
-        click_through_rate=share(clicked, with_results) if tracked else None,
-        mean_reciprocal_rank=share(reciprocal_ranks, clicked),
-        abandonment_rate=share(with_results - clicked, with_results) if tracked else None,
-    )
 
 
 def by_mode(modes: Mapping[str, int]) -> dict[SearchMode, int]:
