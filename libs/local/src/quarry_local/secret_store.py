@@ -22,6 +22,7 @@ class Secrets(msgspec.Struct, frozen=True):
     role_password: str = msgspec.field(default_factory=_password)
     redis_password: str = msgspec.field(default_factory=_password)
     nats_password: str = msgspec.field(default_factory=_password)
+    event_token_key: str = msgspec.field(default_factory=lambda: random.token_urlsafe(32))
     operator_key: str = msgspec.field(default_factory=lambda: keys.generate(KeyLabel.LIVE))
 
 

@@ -36,6 +36,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     also: Scope | None = None
     """Another scope that suffices."""
+    keyless: bool = False
+    """Whether a request without any key reaches the route, too: it then has to know by itself whose it is."""
     tag: str
     summary: str
     description: str = ""

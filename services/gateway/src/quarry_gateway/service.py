@@ -17,6 +17,7 @@ from quarry_gateway.auth import Authenticator
 from quarry_gateway.checks import MESSAGE_BUS, open_checks
 from quarry_gateway.cors import Origins
 from quarry_gateway.gateway import Gateway
+from quarry_gateway.interaction_log import InteractionLog
 from quarry_gateway.limits.limits import open_limits
 from quarry_gateway.server import HttpServer
 from quarry_gateway.settings import GatewaySettings
@@ -52,6 +53,7 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
             AuditTrail(rpc),
             limits,
             origins,
+            InteractionLog(connection),
             readiness=readiness,
             dependencies=Health(checks),
         )

@@ -195,6 +195,8 @@ class Answer(msgspec.Struct, frozen=True):
     rerank: RerankOutcome = RerankOutcome.NOT_ASKED
     cache: CacheUse = CacheUse.OFF
     explanation: Explanation | None = None
+    event_token: str = ""
+    """Lets a browser tell what is done with this answer for a day; empty where that is switched off."""
 
 
 class Batch(msgspec.Struct, frozen=True):

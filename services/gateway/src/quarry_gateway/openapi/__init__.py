@@ -12,6 +12,7 @@ from msgspec import Meta
 from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.documents import ExternalId
 from quarry_common.contracts.domains import DomainName
+from quarry_common.contracts.search import UserId
 from quarry_common.contracts.tenancy import Slug
 from quarry_gateway.domain import TENANT_HEADER
 from quarry_gateway.forms import OF_CONTENT
@@ -31,6 +32,7 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
     "name": CollectionName,
     "domain": DomainName,
     "slug": Slug,
+    "user_id": UserId,
     "code": Annotated[str, Meta(max_length=100)],
 }
 SECURITY: Final[list[dict[str, list[str]]]] = [{"apiKey": []}, {"bearer": []}]
@@ -112,7 +114,7 @@ def _describe(
         "description": _description(operation),
         "parameters": parameters,
         "responses": replies_of(operation, template, schemas),
-        "security": [] if operation.access == PUBLIC else SECURITY,
+        "security": [] if operation.access == PUBLIC else [*([{}] if operation.keyless else []), *SECURITY],
     }
     if operation.access != PUBLIC:
         found["x-scope"] = operation.access.value

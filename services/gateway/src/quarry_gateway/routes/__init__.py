@@ -3,6 +3,7 @@
 from litestar.handlers import HTTPRouteHandler
 
 from quarry_gateway.routes import (
+    analytics,
     audit,
     batch,
     caches,
@@ -13,6 +14,7 @@ from quarry_gateway.routes import (
     documents,
     domains,
     index,
+    interactions,
     jobs,
     keys,
     own_tenant,
@@ -35,6 +37,8 @@ HANDLERS: list[HTTPRouteHandler] = [
     *dead_letters.HANDLERS,
     *collections.HANDLERS,
     *search.HANDLERS,
+    *interactions.HANDLERS,
+    *analytics.HANDLERS,
     *keys.HANDLERS,
     *own_tenant.HANDLERS,
     *usage.HANDLERS,
