@@ -22,7 +22,7 @@ from quarry_webhooks.delivering.ports import Rules, Tools
 from quarry_webhooks.delivering.recording import record
 from quarry_webhooks.delivering.requesting import Receiver
 from quarry_webhooks.domain.circuit import Health, Pace
-from quarry_webhooks.domain.results import Attempt, judge
+from quarry_webhooks.domain.results import Attempt, disables, judge
 from quarry_webhooks.domain.schedule import retry_after
 from quarry_webhooks.repository import due as repository
 from quarry_webhooks.repository.due import Due
@@ -164,7 +164,7 @@ class Run:
             if rate is not None:
                 if now < self._next_send:
                     return
-                self._next_send = max(now - 1 / rate, self._next_send) + 1 / rate
+                self._next_send = max(now, self._next_send) + 1 / rate
             due = self._queue.popleft()
             self._attempts += 1
             self._sending[asyncio.create_task(self._attempt(due, self._receiver))] = due
@@ -215,6 +215,9 @@ class Run:
         if not self._results:
             self._record_by = self._loop.time() + RECORD_SECONDS
         self._results.append(Result(attempt, verdict))
+        if disables(attempt.status, attempt.response_headers) is not None:
+            self._queue.clear()
+            self._record_by = 0.0  # it wants no more: that is written before anything is read again
         if attempt.delivered:
             self._health = self._health.succeeded(now)
             self._pace.succeeded()
