@@ -60,6 +60,12 @@ class Clock:
         self._ahead += timedelta(**span)
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was moved is looked at soon."""
+    monkeypatch.setattr("quarry_webhooks.delivering.scheduler.POLL_SECONDS", 0.1)
+
+
 @pytest.fixture(scope="session")
 async def webhooks_admin_dsn(postgres_admin_dsn: str) -> str:
     dsn = create_database(postgres_admin_dsn, "webhooks")
