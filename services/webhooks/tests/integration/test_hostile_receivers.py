@@ -7,6 +7,7 @@ import tracemalloc
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Sequence
 
+import psutil
 import pytest
 
 from quarry_common.contracts.webhooks import Outcome
@@ -236,6 +237,20 @@ async def test_a_receiver_that_reads_nothing_is_given_up(trap: Trap, sending: Se
 
     assert exchange.outcome is Outcome.TIMEOUT
     assert exchange.detail == NONE_YET
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_bytes_that_nobody_takes_do_not_keep_a_connection(trap: Trap, sending: Sending) -> None:
+    def open_connections() -> int:
+        ours = psutil.Process().net_connections("tcp")
+        return sum(bool(one.raddr) and one.raddr.port == trap.port for one in ours)
+
+    # More than the kernel takes from us.
+    await sending(limits=QUICK).post(f"http://127.0.0.1:{trap.port}/", {}, b"x" * 30_000_000)
+
+    async with asyncio.timeout(20):
+        while open_connections():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_listener_that_accepts_nothing_is_given_up(trap: Trap, sending: Sending) -> None:

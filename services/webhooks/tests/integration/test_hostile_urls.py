@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import aiohttp
 import pytest
 
+from quarry_common import tls
 from quarry_common.contracts.webhooks import Outcome
+from quarry_webhooks.egress.connecting import Connections
 from quarry_webhooks.egress.networks import parse_networks
 from quarry_webhooks.egress.resolving import KEEP_SECONDS
 from quarry_webhooks.egress.urls import Policy
@@ -159,6 +162,17 @@ async def test_a_name_that_is_rebound_reaches_nothing(
     assert kept.outcome is FORBIDDEN
     assert rebound.outcome is FORBIDDEN
     assert trap.caught() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "acme.example"])
+async def test_a_connection_is_judged_even_if_nothing_was_before(host: str, trap: Trap) -> None:
+    connections = Connections((), tls.context(), 1.0)
+
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await connections.fresh.post(f"http://{host}:{trap.port}/")
+
+    assert trap.caught() == 0
+    await connections.close()
 
 
 async def test_no_proxy_of_the_environment_is_used(
