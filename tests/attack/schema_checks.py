@@ -3,6 +3,7 @@
 import os
 import re
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import schemathesis
@@ -94,8 +95,21 @@ def _is_unsayable(field: str) -> bool:
     return any(field == name or field.startswith((f"{name}.", f"{name}[")) for name in UNSAYABLE)
 
 
-OUTCOMES = frozenset({"idempotency_key_reused", "empty_document"})
+OUTCOMES = frozenset(
+    {
+        "idempotency_key_reused",
+        *("empty_document", "encrypted_document", "no_text", "corrupt_document", "parse_failed"),
+    }
+)
 """Refusals that name no field: of an earlier request, and what a job that was waited for ended with."""
+MAX_QUERY = 60_000
+"""Characters of a query. The HTTP server answers 414 by itself, without a body, to an address of 64 KiB."""
+
+
+@schemathesis.hook
+def filter_query(ctx: schemathesis.HookContext, query: dict[str, Any] | None) -> bool:
+    """Leave out what comes to no route."""
+    return len(urlencode(query or {}, doseq=True)) <= MAX_QUERY
 
 
 @schemathesis.hook

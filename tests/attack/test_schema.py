@@ -46,7 +46,8 @@ async def run(platform: Platform, attacker: Attacker, folder: Path, *options: st
             timeout=seconds,
             check=False,
         )
-    assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
+    told = "\n".join(line[:2_000] for line in done.stdout.splitlines())
+    assert done.returncode == 0, f"{told[-20_000:]}\n{done.stderr[-5_000:]}"
 
 
 @pytest.mark.timeout(SHORT_SECONDS + 10)

@@ -1,37 +1,17 @@
 """What deliveries are made with, and by which rules."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
-from quarry_common.contracts.webhooks import Outcome
 from quarry_webhooks.domain.schedule import DELAYS_SECONDS
+from quarry_webhooks.egress.exchange import Exchange
 
 Clock = Callable[[], datetime]
 """Returns the present time, with its zone."""
-
-Sign = Callable[[Sequence[str], str, int, bytes], str]
-"""Returns the value of `webhook-signature`: of secrets, webhook id, timestamp in seconds, body."""
-
-
-class Exchange(Protocol):
-    """A request and what came of it."""
-
-    @property
-    def outcome(self) -> Outcome: ...  # noqa: D102
-    @property
-    def status(self) -> int | None: ...  # noqa: D102
-    @property
-    def headers(self) -> dict[str, str]: ...  # noqa: D102
-    @property
-    def excerpt(self) -> str: ...  # noqa: D102
-    @property
-    def detail(self) -> str: ...  # noqa: D102
-    @property
-    def duration_ms(self) -> float: ...  # noqa: D102
 
 
 class Sender(Protocol):
@@ -53,7 +33,6 @@ class Tools(msgspec.Struct, frozen=True):
 
     sender: Sender
     sealer: Sealer
-    sign: Sign
     clock: Clock
 
 

@@ -10,6 +10,7 @@ from quarry_webhooks.delivering.metrics import ATTEMPT_SECONDS, ATTEMPTS
 from quarry_webhooks.delivering.ports import Tools
 from quarry_webhooks.domain.results import Attempt
 from quarry_webhooks.repository.due import Due, Endpoint
+from quarry_webhooks.signing import signatures
 
 USER_AGENT = f"Quarry-Webhooks/{version('quarry-webhooks')}"
 HIDDEN = "(hidden)"
@@ -77,7 +78,7 @@ async def attempt(due: Due, to: Receiver, tools: Tools) -> Attempt:
         }
         if trace := tracing.traceparent():
             ours["traceparent"] = trace
-        signature = tools.sign(to.secrets(started_at), webhook_id, int(started_at.timestamp()), due.payload)
+        signature = signatures(to.secrets(started_at), webhook_id, int(started_at.timestamp()), due.payload)
         exchange = await tools.sender.post(
             to.endpoint.url, {**to.headers, **ours, "webhook-signature": signature}, due.payload
         )

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -22,7 +22,7 @@ from quarry_webhooks.delivering.ports import Rules, Tools
 from quarry_webhooks.delivering.recording import record
 from quarry_webhooks.delivering.requesting import Receiver
 from quarry_webhooks.domain.circuit import Health, Pace
-from quarry_webhooks.domain.results import Attempt, judge
+from quarry_webhooks.domain.results import Attempt, disables, judge
 from quarry_webhooks.domain.schedule import retry_after
 from quarry_webhooks.repository import due as repository
 from quarry_webhooks.repository.due import Due
@@ -75,6 +75,7 @@ class Run:
         self._sending: dict[asyncio.Task[Attempt | None], Due] = {}
         self._results: list[Result] = []
         self._record_by = 0.0
+        self._due_at: datetime | None = None
         self._next_send = 0.0
         self._slice_until = self._loop.time() + SLICE_SECONDS
         self._attempts = 0
@@ -89,8 +90,8 @@ class Run:
         self._lost = True
         self._woken.set()
 
-    async def work(self, stopping: asyncio.Event) -> bool:
-        """Deliver what is due, then give the endpoint back; return whether it is due again at once."""
+    async def work(self, stopping: asyncio.Event) -> datetime | None:
+        """Deliver what is due, then give the endpoint back; return when it is due next, if ever."""
         try:
             while not self._is_lost():
                 if stopping.is_set() or self._slice_is_over():
@@ -164,7 +165,7 @@ class Run:
             if rate is not None:
                 if now < self._next_send:
                     return
-                self._next_send = max(now - 1 / rate, self._next_send) + 1 / rate
+                self._next_send = max(now, self._next_send) + 1 / rate
             due = self._queue.popleft()
             self._attempts += 1
             self._sending[asyncio.create_task(self._attempt(due, self._receiver))] = due
@@ -215,6 +216,9 @@ class Run:
         if not self._results:
             self._record_by = self._loop.time() + RECORD_SECONDS
         self._results.append(Result(attempt, verdict))
+        if disables(attempt.status, attempt.response_headers) is not None:
+            self._queue.clear()
+            self._record_by = 0.0  # it wants no more: that is written before anything is read again
         if attempt.delivered:
             self._health = self._health.succeeded(now)
             self._pace.succeeded()
@@ -245,7 +249,7 @@ class Run:
                 self._lost = True
                 return False
             self._results.clear()
-            self._due_now = recorded.due_at is not None and recorded.due_at <= now
+            self._due_at = recorded.due_at
             if recorded.disabled:
                 self._queue.clear()
                 self._look = True
@@ -253,12 +257,10 @@ class Run:
         self._lost = True
         return False
 
-    _due_now = False
-
-    async def _give_back(self) -> bool:
+    async def _give_back(self) -> datetime | None:
         if self._receiver is None or self._is_lost():
-            return False
-        return await self._record(give_back=True) and self._due_now
+            return None
+        return self._due_at if await self._record(give_back=True) else None
 
 
 async def set_aside(database: Database, claim: Claim, tools: Tools, pause: timedelta) -> None:

@@ -134,8 +134,9 @@ class Scheduler:
     async def _work(self, run: Run, stopping: asyncio.Event) -> None:
         with bound(tenant=str(run.claim.tenant_id), endpoint=str(run.claim.endpoint_id)):
             try:
-                if await run.work(stopping):
-                    self._woken.set()
+                due_at = await run.work(stopping)
+                if due_at is not None and (due_at - self._tools.clock()).total_seconds() < POLL_SECONDS:
+                    self._woken.set()  # how long to wait was decided without it
             except (QuarryError, OSError) as error:
                 log.warning("an endpoint is left to its lease: %s", error)
             except Exception:
