@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from services.tenants.tests.integration.conftest import PASSWORD, new_schema, until
 
 from quarry_common.contracts import subjects
+from quarry_common.contracts.analytics import PURGE_ANALYTICS
 from quarry_common.contracts.api_keys import (
     CreateKey,
     Grant,
@@ -38,7 +39,7 @@ from quarry_common.contracts.purging import (
     PurgeTenant,
     ReceiptOf,
 )
-from quarry_common.contracts.streams import STREAMS, Stream, subjects_of_tenant
+from quarry_common.contracts.streams import STREAMS, subjects_of_tenant
 from quarry_common.contracts.tenancy import (
     TENANT_SCOPES,
     CreateTenant,
@@ -68,11 +69,10 @@ from quarry_tenants.stores import Store, Stores
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-SEARCHES = Stream("SEARCHES", ("log.v1.>",))
 KEPT_TABLES = {"organizations", "purges"}
 GRACE = timedelta(days=7)
 PIECE = 10
-DOCUMENTS, CACHED = 25, 6
+DOCUMENTS, SEARCHES, CACHED = 25, 15, 6
 
 
 class Elsewhere:
@@ -80,6 +80,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self.documents: Counter[UUID] = Counter()
+        self.searches: Counter[UUID] = Counter()
         self.cached: Counter[UUID] = Counter()
         self.in_memory: Counter[UUID] = Counter()
         self.asked: Counter[UUID] = Counter()
@@ -95,6 +96,14 @@ class Elsewhere:
         return Purged(
             {"vectors.points": 3 * removed, "postgres.indexer.outbox": removed},
             {"vectors.points": 3 * left, "postgres.indexer.outbox": 0},
+        )
+
+    async def purge_searches(self, asked: PurgeTenant) -> Purged:
+        removed = min(PIECE, self.searches[asked.tenant_id])
+        self.searches[asked.tenant_id] -= removed
+        return Purged(
+            {"postgres.analytics.searches": removed},
+            {"postgres.analytics.searches": self.searches[asked.tenant_id]},
         )
 
     async def purge_redis(self, asked: PurgeRedis) -> RedisPurged:
@@ -150,6 +159,7 @@ class Installation:
         for subject in _sent_of(tenant.id):
             await self.bus.jetstream().publish(subject, b"{}")
         self.elsewhere.documents[tenant.id] = DOCUMENTS
+        self.elsewhere.searches[tenant.id] = SEARCHES
         self.elsewhere.cached[tenant.id] = CACHED
         self.elsewhere.in_memory[tenant.id] = 1
         return tenant
@@ -220,6 +230,7 @@ class Installation:
         )
         counts["postgres.tenants.audit_entries"] += 1
         counts["postgres.indexer.outbox"] = self.elsewhere.documents[tenant.id]
+        counts["postgres.analytics.searches"] = self.elsewhere.searches[tenant.id]
         counts["vectors.points"] = 3 * self.elsewhere.documents[tenant.id]
         counts["cache.entries"] = self.elsewhere.cached[tenant.id] + self.elsewhere.in_memory[tenant.id]
         counts["streams.messages"] = await self.messages(tenant)
@@ -244,7 +255,7 @@ async def own_bus(
     port = free_port()
     start_server(nats.program(server_folder / "nats-of-purges", port, PASSWORD))
     async with broker.connect(NatsSettings(nats_url=nats.url(port, PASSWORD)), "test") as client:
-        await provision(client.jetstream(), [*STREAMS, SEARCHES], [], replicas=1)
+        await provision(client.jetstream(), STREAMS, [], replicas=1)
         yield client
 
 
@@ -258,10 +269,12 @@ async def own_dsn(postgres_admin_dsn: str) -> str:
 async def installation(own_dsn: str, own_bus: Client) -> AsyncIterator[Installation]:
     elsewhere, stopping = Elsewhere(), asyncio.Event()
     indexer, search = RpcServer(own_bus, "indexer"), RpcServer(own_bus, "search")
+    analytics = RpcServer(own_bus, "analytics")
+    analytics.answer(PURGE_ANALYTICS, elsewhere.purge_searches)
     indexer.answer(PURGE_DOCUMENTS, elsewhere.purge_documents)
     search.answer(PURGE_REDIS, elsewhere.purge_redis)
     search.answer(FORGET, elsewhere.forget, each=True)
-    answering = [asyncio.create_task(server.run(stopping)) for server in (indexer, search)]
+    answering = [asyncio.create_task(server.run(stopping)) for server in (indexer, search, analytics)]
     await asyncio.sleep(0)
     await own_bus.flush()
     settings = PostgresSettings(database_url=with_login(own_dsn, "quarry_tenants", PASSWORD))  # type: ignore[arg-type]
