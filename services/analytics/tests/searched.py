@@ -59,6 +59,7 @@ class World:
             "total": len(results) * rng.randrange(1, 9),
             "results": results,
             "top_score": round(rng.random(), 4) if results else None,
+            "similarity": round(rng.random(), 4) if results and mode is not SearchMode.KEYWORD else None,
             "duration_ms": round(rng.lognormvariate(2, 0.8) * 8) / 8,
             "cache": rng.choice((CacheUse.HIT, CacheUse.MISS, CacheUse.MISS)),
             "key_id": None,
@@ -246,8 +247,7 @@ class Model:
     @staticmethod
     def low(search: Searched) -> bool:
         """Whether it found something, and nothing good."""
-        scored = search.mode is not SearchMode.KEYWORD and search.top_score is not None
-        return scored and search.top_score < LOW_CONFIDENCE  # type: ignore[operator]
+        return search.similarity is not None and search.similarity < LOW_CONFIDENCE
 
     @staticmethod
     def timing(searches: Sequence[Searched]) -> dict[str, float | None]:

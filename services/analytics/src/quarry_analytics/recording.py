@@ -15,7 +15,6 @@ from quarry_analytics.domain.users import digest_of
 from quarry_analytics.repository import recording
 from quarry_analytics.repository.recording import InteractionRow, SearchRow, UnrecordedRow
 from quarry_common.contracts.events import CloudEvent
-from quarry_common.contracts.search import SearchMode
 from quarry_common.contracts.search_log import Interacted, Searched, SearchesUnrecorded
 from quarry_common.ids import time_of
 from quarry_common.messaging.consumer import Delivery, PermanentError
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 
 MAX_AHEAD: Final = timedelta(hours=1)
 """That the clocks of those who tell may be ahead."""
-_HOLDS: Final = {SearchMode.SEMANTIC, SearchMode.HYBRID}
 
 TAKEN = Counter("analytics_taken_total", "Records written down.", ("kind",))
 REPEATED = Counter("analytics_repeated_total", "Records that were written down before.", ("kind",))
@@ -85,6 +83,7 @@ class _Batch:
             total=told.total,
             results=told.results,
             top_score=told.top_score,
+            similarity=told.similarity,
             duration_ms=told.duration_ms,
             cache=told.cache.value,
             key_id=told.key_id,
@@ -116,7 +115,8 @@ class Recording:
     """Writes down what messages of the search log tell."""
 
     def __init__(self, database: Database, *, keep_days: int, low_confidence: float) -> None:
-        """`low_confidence` is the score of the best result below which a search is one of low confidence."""
+        """`low_confidence` is the similarity of the nearest passage below which a search is one of low
+        confidence."""
         self._database = database
         self._keep_days = keep_days
         self._low_confidence = low_confidence
@@ -179,8 +179,8 @@ def _forgotten(gone: dict[tuple[UUID, bytes], datetime], row: SearchRow | Intera
 
 
 def low_confidence(told: Searched, below: float) -> bool:
-    """Whether a search found something, and nothing good: BM25 scores say nothing by themselves."""
-    return told.mode in _HOLDS and told.top_score is not None and told.top_score < below
+    """Whether a search found something, and nothing near: of keyword searches nothing can be said."""
+    return told.total > 0 and told.similarity is not None and told.similarity < below
 
 
 def _text(text: str | None) -> str | None:

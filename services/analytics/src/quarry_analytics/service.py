@@ -33,7 +33,7 @@ async def build(settings: AnalyticsSettings) -> AsyncIterator[Service]:
         recording = Recording(
             database,
             keep_days=settings.analytics_retention_days,
-            low_confidence=settings.analytics_low_confidence_score,
+            low_confidence=settings.analytics_low_confidence_similarity,
         )
         server = RpcServer(bus, SERVICE)
         _answer(server, database, settings)

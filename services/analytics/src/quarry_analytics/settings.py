@@ -16,8 +16,9 @@ class AnalyticsSettings(ProcessSettings, PostgresSettings, NatsSettings):
     analytics_aggregate_interval_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
         300.0, description="Seconds between two looks for what has come, to bring the figures up to date."
     )
-    analytics_low_confidence_score: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.35,
-        description="Score of the best result below which a hybrid or semantic search counts as one of low "
-        "confidence.",
+    analytics_low_confidence_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.3,
+        description="Cosine of query and nearest passage below which a search counts as one of low "
+        "confidence; it "
+        "depends on the embedder.",
     )

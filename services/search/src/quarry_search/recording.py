@@ -149,6 +149,7 @@ def searched(query: Query, answer: Answer, seconds: float) -> Searched:
         total=answer.total,
         results=list(dict.fromkeys(result.document_id for result in answer.results)),
         top_score=max((result.score for result in answer.results), default=None),
+        similarity=answer.similarity,
         duration_ms=round(seconds * 1000, 3),
         cache=answer.cache,
         key_id=query.asker.key_id,

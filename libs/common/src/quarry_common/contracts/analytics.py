@@ -225,6 +225,7 @@ class ExportRow(msgspec.Struct, frozen=True, kw_only=True):
     filtered: bool
     results: int
     top_score: float | None
+    similarity: float | None
     duration_ms: float
     cache: str
     key_id: UUID | None

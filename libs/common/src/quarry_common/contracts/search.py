@@ -194,6 +194,9 @@ class Answer(msgspec.Struct, frozen=True):
     """By facet, most frequent values first; documents within reach are counted, each once."""
     rerank: RerankOutcome = RerankOutcome.NOT_ASKED
     cache: CacheUse = CacheUse.OFF
+    similarity: float | None = None
+    """Cosine of query and nearest passage, whatever its rank; null in keyword mode and when nothing was
+    found."""
     explanation: Explanation | None = None
     event_token: str = ""
     """Lets a browser tell what is done with this answer for a day; empty where that is switched off."""

@@ -36,6 +36,8 @@ class Searched(EventData, frozen=True, kw_only=True):
     results: list[UUID]
     """Documents of the answer, best first, each once."""
     top_score: float | None
+    similarity: float | None
+    """Cosine of query and nearest passage."""
     duration_ms: float
     """In the search service."""
     cache: CacheUse

@@ -46,6 +46,7 @@ def _row(row: asyncpg.Record) -> ExportRow:
         filtered=row["filtered"],
         results=row["total"],
         top_score=row["top_score"],
+        similarity=row["similarity"],
         duration_ms=row["duration_ms"],
         cache=row["cache"],
         key_id=row["key_id"],

@@ -14,8 +14,9 @@ CREATE TABLE searches (
     low_confidence boolean NOT NULL,
     total integer NOT NULL,
     results uuid[] NOT NULL,         -- documents, best first
-    top_score real,
-    duration_ms real NOT NULL,
+    top_score double precision,
+    similarity double precision,     -- cosine of query and nearest passage
+    duration_ms double precision NOT NULL,
     cache text NOT NULL,
     key_id uuid,
     user_id text,

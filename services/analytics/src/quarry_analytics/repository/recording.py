@@ -10,10 +10,8 @@ from quarry_common.postgres.pool import Connection
 
 _SEARCHES = (
     "tenant_id", "query_id", "occurred_at", "query", "query_hash", "mode", "collection", "filtered",
-    "continued",
-    "low_confidence", "total", "results", "top_score", "duration_ms", "cache", "key_id", "user_id",
-    "client_id",
-    "trace_id",
+    "continued", "low_confidence", "total", "results", "top_score", "similarity", "duration_ms", "cache",
+    "key_id", "user_id", "client_id", "trace_id",
 )  # fmt: skip
 _INTERACTIONS = (
     "tenant_id", "event_id", "query_id", "searched_at", "occurred_at", "action", "document_id", "value",
@@ -37,6 +35,7 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     results: list[UUID]
     top_score: float | None
+    similarity: float | None
     duration_ms: float
     cache: str
     key_id: UUID | None
