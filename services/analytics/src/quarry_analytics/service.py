@@ -11,6 +11,7 @@ from quarry_analytics.handlers.export import ExportHandler
 from quarry_analytics.handlers.figures import FigureHandlers
 from quarry_analytics.handlers.purges import PurgeHandler
 from quarry_analytics.handlers.retention import RetentionHandlers
+from quarry_analytics.handlers.sets import SetHandlers
 from quarry_analytics.handlers.users import UserHandlers
 from quarry_analytics.recording import Recording
 from quarry_analytics.refreshing import Refreshing
@@ -19,7 +20,7 @@ from quarry_common.contracts import analytics
 from quarry_common.contracts.streams import ANALYTICS_SEARCHES
 from quarry_common.messaging import broker
 from quarry_common.messaging.batches import BatchConsumer
-from quarry_common.messaging.rpc import RpcServer
+from quarry_common.messaging.rpc import RpcClient, RpcServer
 from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.postgres.pool import Database, connect_pool
 from quarry_common.postgres.sessions import SilentSessions
@@ -36,7 +37,7 @@ async def build(settings: AnalyticsSettings) -> AsyncIterator[Service]:
             low_confidence=settings.analytics_low_confidence_similarity,
         )
         server = RpcServer(bus, SERVICE)
-        _answer(server, database, settings)
+        _answer(server, database, RpcClient(bus), settings)
         yield Service(
             parts=[
                 server,
@@ -53,7 +54,7 @@ async def build(settings: AnalyticsSettings) -> AsyncIterator[Service]:
         )
 
 
-def _answer(server: RpcServer, database: Database, settings: AnalyticsSettings) -> None:
+def _answer(server: RpcServer, database: Database, rpc: RpcClient, settings: AnalyticsSettings) -> None:
     figures = FigureHandlers(database)
     server.answer(analytics.POPULAR, figures.popular)
     server.answer(analytics.NO_RESULTS, figures.no_results)
@@ -68,6 +69,14 @@ def _answer(server: RpcServer, database: Database, settings: AnalyticsSettings) 
     retention = RetentionHandlers(database, settings.analytics_retention_days)
     server.answer(analytics.GET_RETENTION, retention.get)
     server.answer(analytics.SET_RETENTION, retention.set)
+    sets = SetHandlers(database, rpc)
+    server.answer(analytics.SAVE_SET, sets.save)
+    server.answer(analytics.ADD_LOGGED, sets.add_logged)
+    server.answer(analytics.GET_SET, sets.get)
+    server.answer(analytics.LIST_SETS, sets.list)
+    server.answer(analytics.DELETE_SET, sets.delete)
+    server.answer(analytics.RUN_SET, sets.run)
+    server.answer(analytics.LIST_RUNS, sets.runs)
     server.answer(analytics.PURGE_ANALYTICS, PurgeHandler(database).purge)
 
 

@@ -46,7 +46,7 @@ class Handlers:
         finally:
             SEARCH_SECONDS.labels(query.mode.value).observe(timings.total_seconds())
             SEARCHES.labels(query.mode.value, outcome).inc()
-        if self._recorder is not None:
+        if self._recorder is not None and query.asker.recorded:
             self._recorder.note(query, answer, timings.total_seconds())
         return answer
 

@@ -18,6 +18,9 @@ from quarry_common.contracts.search import SearchMode
 
 MAX_DAYS = 400
 MAX_BUCKETS = 5_000
+MAX_JUDGED = 1_000
+"""Queries of a judged set."""
+MAX_SETS = 1_000
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,7 +303,7 @@ class SaveSet(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: UUID
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     collection: str
-    queries: Annotated[list[JudgedQuery], Meta(max_length=10_000)]
+    queries: Annotated[list[JudgedQuery], Meta(max_length=MAX_JUDGED)]
     set_id: UUID | None = None
     idempotency_key: str | None = None
 
@@ -356,13 +359,15 @@ class MeasuredQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A judged set run against the live index."""
+    """A judged set run against the live index. Queries that failed are in no measure."""
 
     id: UUID
     set_id: UUID
     mode: SearchMode
     ran_at: datetime
     queries: int
+    """Judged queries that were run."""
+    failed: int
     measures: Measures
     before: Measures | None
     """Of the last run of the set in the same mode; None at the first."""
@@ -371,10 +376,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSet(msgspec.Struct, frozen=True):
-    """Asks that a set is run now; it may take a minute."""
+    """Asks that a set is run now, as a caller with these principals would; it may take a minute."""
 
     ref: SetRef
     mode: SearchMode = SearchMode.HYBRID
+    principals: frozenset[str] = frozenset()
 
 
 class Runs(msgspec.Struct, frozen=True):

@@ -65,6 +65,8 @@ class Asker(msgspec.Struct, frozen=True, omit_defaults=True):
     user_id: str | None = None
     client_id: str | None = None
     """The device or browser."""
+    recorded: bool = True
+    """Whether the search is somebody's, and no measurement."""
 
 
 NOBODY = Asker()

@@ -159,7 +159,8 @@ CREATE TABLE runs (
     mode text NOT NULL,
     ran_at timestamptz NOT NULL DEFAULT now(),
     measures jsonb NOT NULL,         -- of the whole
-    queries jsonb NOT NULL           -- of each query
+    queries jsonb NOT NULL,          -- of each query
+    failed integer NOT NULL
 );
 
 CREATE INDEX runs_of_set ON runs (set_id, id);

@@ -33,6 +33,7 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
     "domain": DomainName,
     "slug": Slug,
     "user_id": UserId,
+    "set_id": UUID,
     "code": Annotated[str, Meta(max_length=100)],
 }
 SECURITY: Final[list[dict[str, list[str]]]] = [{"apiKey": []}, {"bearer": []}]
