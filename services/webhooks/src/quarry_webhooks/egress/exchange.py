@@ -64,12 +64,10 @@ class Answer:
         self._status, self._headers = response.status, kept_headers(response.headers)
         size = 0
         try:
-            while piece := await response.content.read(MAX_BODY_BYTES + 1 - size):
+            while size <= MAX_BODY_BYTES and (piece := await response.content.read(MAX_BODY_BYTES)):
                 if len(self._beginning) < _EXCERPT_BYTES:
                     self._beginning += piece[:_EXCERPT_BYTES]
                 size += len(piece)
-                if size > MAX_BODY_BYTES:
-                    return
         finally:
             if not response.content.at_eof():
                 _abort(response)
