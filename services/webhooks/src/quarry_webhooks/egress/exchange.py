@@ -70,7 +70,7 @@ class Answer:
                 size += len(piece)
         finally:
             if not response.content.at_eof():
-                _abort(response)
+                response.close()
 
     def exchange(self, fault: Fault | None, duration_ms: float) -> Exchange:
         """Return the whole, once there is a status or a fault, or both."""
@@ -83,14 +83,6 @@ class Answer:
         else:
             outcome, detail = Outcome.REFUSED, _refusal(status)
         return Exchange(outcome, status, self._headers, excerpt(bytes(self._beginning)), detail, duration_ms)
-
-
-def _abort(response: aiohttp.ClientResponse) -> None:
-    # A mere close would go on reading what comes until TLS has ended in good order.
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    response.close()
 
 
 def _refusal(status: int) -> str:
