@@ -175,6 +175,16 @@ async def test_a_connection_is_judged_even_if_nothing_was_before(host: str, trap
     await connections.close()
 
 
+async def test_a_connection_resolves_nothing(trap: Trap) -> None:
+    connections = Connections(parse_networks("127.0.0.0/8,::1/128"), tls.context(), 1.0)
+
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await connections.fresh.post(f"http://localhost:{trap.port}/")
+
+    assert trap.caught() == 0
+    await connections.close()
+
+
 async def test_no_proxy_of_the_environment_is_used(
     trap: Trap, sending: Sending, receiving: Receiving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """What is sent, over which connection, and to whom: host, certificate and address belong together."""
 
 import asyncio
+import socket
 import time
 from asyncio import StreamReader, StreamWriter
 
@@ -164,6 +165,25 @@ async def test_the_next_address_is_tried_when_one_cannot_be_reached(
         assert (await sender.post(receiver.url(host=NAME), {}, b"{}")).outcome is Outcome.DELIVERED
 
     assert len(receiver.requests) == 2
+
+
+async def test_the_address_that_answered_is_tried_first_from_then_on(
+    receiving: Receiving, sending: Sending, authority: Authority
+) -> None:
+    receiver = await receiving(fine, context=server_context(authority, NAME))
+    with socket.create_server(("127.0.0.2", receiver.port)) as silent:
+        silent.setblocking(False)
+        names = Names({NAME: [["127.0.0.2", "127.0.0.1"]]})
+        limits = Limits(connect_seconds=2.0)
+        sender = sending(limits=limits, resolver=names, context=client_context(authority))
+        url = receiver.url(scheme="https", host=NAME)
+
+        assert (await sender.post(url, {}, b"{}")).outcome is Outcome.DELIVERED
+        silent.accept()[0].close()
+        assert (await sender.post(url, {}, b"{}")).outcome is Outcome.DELIVERED
+
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 async def test_what_may_have_arrived_is_not_sent_to_the_next_address(

@@ -64,15 +64,13 @@ class Answer:
         self._status, self._headers = response.status, kept_headers(response.headers)
         size = 0
         try:
-            while piece := await response.content.read(MAX_BODY_BYTES + 1 - size):
+            while size <= MAX_BODY_BYTES and (piece := await response.content.read(MAX_BODY_BYTES)):
                 if len(self._beginning) < _EXCERPT_BYTES:
                     self._beginning += piece[:_EXCERPT_BYTES]
                 size += len(piece)
-                if size > MAX_BODY_BYTES:
-                    return
         finally:
             if not response.content.at_eof():
-                _abort(response)
+                response.close()
 
     def exchange(self, fault: Fault | None, duration_ms: float) -> Exchange:
         """Return the whole, once there is a status or a fault, or both."""
@@ -85,14 +83,6 @@ class Answer:
         else:
             outcome, detail = Outcome.REFUSED, _refusal(status)
         return Exchange(outcome, status, self._headers, excerpt(bytes(self._beginning)), detail, duration_ms)
-
-
-def _abort(response: aiohttp.ClientResponse) -> None:
-    # A mere close would go on reading what comes until TLS has ended in good order.
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    response.close()
 
 
 def _refusal(status: int) -> str:
