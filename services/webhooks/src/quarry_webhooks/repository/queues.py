@@ -63,16 +63,17 @@ async def claim(
                 row_number() OVER (PARTITION BY tenant_id ORDER BY due_at) AS place
             FROM queues WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until < now())),
         next AS MATERIALIZED (
-            SELECT d.endpoint_id FROM due d
+            SELECT d.endpoint_id,
+                row_number() OVER (ORDER BY d.place, coalesce(t.served_at, '-infinity'), d.due_at) AS turn
+            FROM due d
             LEFT JOIN turns t ON t.tenant_id = d.tenant_id
             LEFT JOIN unnest($4::uuid[], $5::int[]) AS h (tenant_id, held) ON h.tenant_id = d.tenant_id
             WHERE $6::int IS NULL OR d.place <= $6::int - coalesce(h.held, 0)
-            ORDER BY d.place, coalesce(t.served_at, '-infinity'), d.due_at LIMIT $3 * 2),
+            ORDER BY turn LIMIT $3 * 2),  -- more than wanted: another process may have some of them by now
         free AS MATERIALIZED (
-            SELECT q.endpoint_id FROM queues q
-            WHERE q.endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM next))
-              AND q.due_at <= $1 AND (q.leased_until IS NULL OR q.leased_until < now())
-            LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+            SELECT q.endpoint_id FROM next JOIN queues q ON q.endpoint_id = next.endpoint_id
+            WHERE q.due_at <= $1 AND (q.leased_until IS NULL OR q.leased_until < now())
+            ORDER BY next.turn LIMIT $3 FOR NO KEY UPDATE OF q SKIP LOCKED)
         UPDATE queues q SET lease_token = $7, leased_until = now() + make_interval(secs => $2)
         FROM free WHERE q.endpoint_id = free.endpoint_id
         RETURNING q.endpoint_id, q.tenant_id
