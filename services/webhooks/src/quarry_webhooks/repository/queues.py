@@ -146,15 +146,21 @@ async def fence(connection: Connection, claim: Claim, *, disabling: bool = False
     return held is not None
 
 
-async def store(connection: Connection, claim: Claim, health: Health, *, give_back: bool) -> datetime | None:
-    """Write how the endpoint does and when it is due next; return the latter. Under `fence`."""
+async def store(
+    connection: Connection, claim: Claim, health: Health, now: datetime, *, give_back: bool
+) -> datetime | None:
+    """Write how the endpoint does and when it is due next; return the latter. Under `fence`.
+
+    One that is given back with more to do stands behind those that have waited meanwhile.
+    """
     found: datetime | None = await connection.fetchval(
         f"""
         UPDATE queues q SET failures = $2, circuit_until = $3, failing_since = $4, warned_at = $5,
             last_delivered_at = $6,
             lease_token = CASE WHEN $7 THEN NULL ELSE lease_token END,
             leased_until = CASE WHEN $7 THEN NULL ELSE leased_until END,
-            due_at = {_DUE.format(until="$3")}
+            due_at = (SELECT CASE WHEN $7 THEN greatest(due.at, $8) ELSE due.at END
+                FROM (SELECT {_DUE.format(until="$3")} AS at) due WHERE due.at IS NOT NULL)
         WHERE q.endpoint_id = $1 RETURNING due_at
         """,  # noqa: S608 - a constant
         claim.endpoint_id,
@@ -164,6 +170,7 @@ async def store(connection: Connection, claim: Claim, health: Health, *, give_ba
         health.warned_at,
         health.last_delivered_at,
         give_back,
+        now,
     )
     return found
 
