@@ -24,7 +24,7 @@ def test_an_excerpt_is_short_and_any_store_can_hold_it(body: bytes) -> None:
     [
         (b"", ""),
         ("Überlauf\n\tim Puffer".encode(), "Überlauf\n\tim Puffer"),
-        (b"\x1f\x8b\x08\x00\xff", "\ufffd\ufffd\x08\ufffd\ufffd".replace("\x08", "\ufffd")),
+        (b"\x1f\x8b\x08\x00\xff", "\ufffd" * 5),
         (b"a\x1b[31mred", "a\ufffd[31mred"),
         ("€".encode() * 2_000, "€" * 1_024),
         (b"x" * 5_000, "x" * 1_024),
@@ -35,7 +35,7 @@ def test_an_excerpt_is_the_beginning_as_text(body: bytes, text: str) -> None:
 
 
 def test_few_headers_are_kept_and_each_is_short() -> None:
-    given = {name: "v" * 600 for name in KEPT_HEADERS} | {"set-cookie": "session=1", "x-internal": "1"}
+    given = dict.fromkeys(KEPT_HEADERS, "v" * 600) | {"set-cookie": "session=1", "x-internal": "1"}
 
     kept = kept_headers(given)
 

@@ -4,7 +4,7 @@ import socket
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
 import aiohttp
@@ -27,7 +27,16 @@ opened: ContextVar[list[bool] | None] = ContextVar("opened", default=None)
 class Connections:
     """Two pools: one that keeps connections for reuse, one that closes each after its request."""
 
-    def __init__(self, allowed: Sequence[Network], context: ssl.SSLContext, stalled_seconds: float) -> None:
+    def __init__(
+        self,
+        allowed: Sequence[Network],
+        context: ssl.SSLContext,
+        stalled_seconds: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`stalled_seconds` is for how long bytes may be sent without being taken."""
+        self._clock = clock
         self._allowed = tuple(allowed)
         self._stalled_ms = int(stalled_seconds * 1_000)
         self._lasting = self._session(context, force_close=False)
@@ -37,7 +46,7 @@ class Connections:
 
     def for_host(self, authority: str) -> aiohttp.ClientSession:
         """Return the pool for a request to a host: the lasting one while not too many hosts use it."""
-        now = time.monotonic()
+        now = self._clock()
         if authority not in self._used:
             self._drop_idle(now)
             if len(self._used) >= MAX_REUSED:

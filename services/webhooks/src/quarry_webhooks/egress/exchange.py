@@ -43,7 +43,8 @@ class Exchange(msgspec.Struct, frozen=True):
     excerpt: str
     """The beginning of the body, at most 1,024 characters; what is no text is replaced by U+FFFD."""
     detail: str
-    """Why it failed, in a sentence that names no resolved address; empty when all went well."""
+    """Why it failed, or what was wrong with the response, in a sentence that names no resolved address; empty
+    when all went well."""
     duration_ms: float
 
 
@@ -63,34 +64,25 @@ class Answer:
         self._status, self._headers = response.status, kept_headers(response.headers)
         size = 0
         try:
-            while piece := await response.content.read(MAX_BODY_BYTES + 1 - size):
+            while size <= MAX_BODY_BYTES and (piece := await response.content.read(MAX_BODY_BYTES)):
                 if len(self._beginning) < _EXCERPT_BYTES:
                     self._beginning += piece[:_EXCERPT_BYTES]
                 size += len(piece)
-                if size > MAX_BODY_BYTES:
-                    return
         finally:
             if not response.content.at_eof():
-                _abort(response)
+                response.close()
 
     def exchange(self, fault: Fault | None, duration_ms: float) -> Exchange:
         """Return the whole, once there is a status or a fault, or both."""
-        status, detail = self._status, fault.detail if fault else ""
+        status, detail = self._status, ""
         if status is None:
-            outcome = fault.outcome if fault else Outcome.CONNECTION_FAILED
+            fault = fault or Fault(Outcome.CONNECTION_FAILED, "There was no response.")
+            outcome, detail = fault.outcome, fault.detail
         elif 200 <= status < 300:
-            outcome = Outcome.DELIVERED
+            outcome, detail = Outcome.DELIVERED, "The response broke off after its headers." if fault else ""
         else:
             outcome, detail = Outcome.REFUSED, _refusal(status)
         return Exchange(outcome, status, self._headers, excerpt(bytes(self._beginning)), detail, duration_ms)
-
-
-def _abort(response: aiohttp.ClientResponse) -> None:
-    # A mere close would go on reading what comes until TLS has ended in good order.
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    response.close()
 
 
 def _refusal(status: int) -> str:

@@ -33,6 +33,8 @@ class Limits(msgspec.Struct, frozen=True):
     """To resolve the name, and again to connect with TLS, to all addresses that are tried together."""
     total_seconds: float = 15.0
     """For everything, to the end of the body."""
+    body_seconds: float = 5.0
+    """For the body of the response: by then its status is known, and that decides."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ def fault_of(error: Exception, limits: Limits) -> Fault:
 def _late_sentence(error: TimeoutError, limits: Limits) -> str:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"There was no connection within {limits.connect_seconds:g} s."
-    return f"The response had not ended after {limits.total_seconds:g} s."
+    return f"There was no response within {limits.total_seconds:g} s."
 
 
 def _tls_sentence(error: aiohttp.ClientSSLError) -> str:
@@ -77,7 +79,6 @@ def _tls_sentence(error: aiohttp.ClientSSLError) -> str:
 _BROKEN: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorError, "The receiver could not be connected to."),
     (aiohttp.ClientResponseError, "The response is not valid HTTP, or its headers are too long."),
-    (aiohttp.ClientPayloadError, "The connection was closed before the response had ended."),
     (OSError, "The receiver closed the connection without a response."),
     (aiohttp.ClientConnectionError, "The receiver closed the connection without a response."),
     (ValueError, "A header of the endpoint cannot be sent."),

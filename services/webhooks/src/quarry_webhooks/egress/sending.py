@@ -33,8 +33,8 @@ _OURS = frozenset(
 class Sender:
     """Sends deliveries. It is made on the running loop and closed with `close`.
 
-    `resolver`, `context` (the authorities that are trusted) and `clock` (of the age of resolved addresses) are
-    the system's unless given.
+    `resolver`, `context` (says which certificates are trusted) and `clock` (by which resolved addresses age)
+    are the system's unless given.
     """
 
     def __init__(
@@ -113,7 +113,8 @@ class Sender:
                 raise
             if address is not addresses[0]:
                 self._addresses.prefer(target.host, address)
-            await answer.read(response)
+            async with asyncio.timeout(self._limits.body_seconds):
+                await answer.read(response)
             return
 
     async def _send(
