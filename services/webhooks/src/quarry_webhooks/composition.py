@@ -19,7 +19,7 @@ def parts(
 ) -> Sequence[Part]:
     """Return what turns events into deliveries, delivers them, replays and forgets them.
 
-    They share `database`: the scheduler keeps one of its connections to listen, the others are taken as needed.
+    The scheduler keeps one connection of `database` to listen; the others are taken as needed.
     """
     return (
         fan_out.consumer(database, bus, clock),
