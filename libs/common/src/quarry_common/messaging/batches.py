@@ -8,6 +8,7 @@ Handlers are idempotent: a batch whose acknowledgement was lost comes again.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 from nats.aio.client import Client
@@ -99,6 +100,7 @@ class BatchConsumer:
             while not stopping.is_set() and await self._leads():
                 messages = await pulled.next(self._batch, stopping)
                 if messages and not await self._settle(messages, stopping):
+                    await _leave(messages)
                     break
         finally:
             await pulled.close()
@@ -235,6 +237,13 @@ class _Pull:
                 break
             found.append(raw)
         return found
+
+
+async def _leave(messages: Sequence[Msg]) -> None:
+    """Let messages that are not done come again at once."""
+    for raw in messages:
+        with suppress(NatsError, OSError):  # settled before, or the server is away: it finds out
+            await raw.nak()
 
 
 def _delivery(raw: Msg) -> Delivery:

@@ -59,7 +59,7 @@ async def record(
         elif endpoint.enabled and results and health.to_be_warned(now, disable_after):
             health = msgspec.structs.replace(health, warned_at=now)
             await _warn(connection, claim, endpoint, health, disable_after)
-        due_at = await queues.store(connection, claim, health, give_back=give_back)
+        due_at = await queues.store(connection, claim, health, now, give_back=give_back)
     return Recorded(due_at, reason is not None)
 
 

@@ -7,6 +7,7 @@ under the same `webhook-id`.
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from quarry_common.contracts.webhooks import DeliveryState
-from quarry_common.errors import QuarryError
+from quarry_common.errors import QuarryError, UnavailableError
 from quarry_common.postgres.pool import Database
 from quarry_webhooks.delivering import requesting
 from quarry_webhooks.delivering.places import Places
@@ -35,6 +36,8 @@ READ = 100
 RECORD_AT = 50
 RECORD_SECONDS = 0.05
 """How long a result waits for others before it is written."""
+FRESH_SECONDS = 2.0
+"""What was read so long ago is read again: the endpoint may have been changed or disabled."""
 SLICE_SECONDS = 2.0
 SLICE_ATTEMPTS = 200
 """After either an endpoint is given back when others wait."""
@@ -79,6 +82,7 @@ class Run:
         self._next_send = 0.0
         self._slice_until = self._loop.time() + SLICE_SECONDS
         self._attempts = 0
+        self._stale_at = math.inf
 
     def wake(self) -> None:
         """Say that there may be something new."""
@@ -96,11 +100,14 @@ class Run:
             while not self._is_lost():
                 if stopping.is_set() or self._slice_is_over():
                     self._queue.clear()
-                elif self._look and not self._queue and self._room() > 0:
-                    await self._read()
+                elif self._loop.time() >= self._stale_at:
+                    self._queue.clear()
+                    self._look = True
+                if self._look and not self._queue and self._room() > 0 and not self._ends(stopping):
+                    await self._read_or_wait()
                 self._send()
                 if not self._sending and not self._queue and not self._waits_for_rate(stopping):
-                    if self._look and not stopping.is_set() and not self._slice_is_over():
+                    if self._look and not self._ends(stopping):
                         continue
                     break
                 await self._step(stopping)
@@ -111,6 +118,9 @@ class Run:
 
     def _is_lost(self) -> bool:
         return self._lost or self._loop.time() > self.sure_until
+
+    def _ends(self, stopping: asyncio.Event) -> bool:
+        return stopping.is_set() or self._slice_is_over()
 
     def _slice_is_over(self) -> bool:
         over = self._attempts >= SLICE_ATTEMPTS or self._loop.time() >= self._slice_until
@@ -126,6 +136,13 @@ class Run:
             return 1
         alone = self._receiver.endpoint.ordered or self._health.is_probed
         return (1 if alone else self._pace.now) - len(self._sending)
+
+    async def _read_or_wait(self) -> None:
+        try:
+            await self._read()
+        except (UnavailableError, OSError) as error:
+            log.warning("what is due could not be read: %s; trying again", error)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self) -> None:
         """Read how the endpoint is and what is due; what was sent is written before it."""
@@ -154,6 +171,7 @@ class Run:
             self._pace = Pace.of(self._health, self._rules.per_endpoint)
         self._queue.extend(due for due in read if due.payload is not None)
         self._look = bool(read)
+        self._stale_at = self._loop.time() + FRESH_SECONDS if self._queue else math.inf
 
     def _send(self) -> None:
         """Begin as many requests as there is room for."""

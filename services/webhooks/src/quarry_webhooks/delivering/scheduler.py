@@ -8,6 +8,8 @@ import asyncio
 import logging
 from collections import Counter
 from datetime import timedelta
+from functools import partial
+from uuid import UUID
 
 import asyncpg
 
@@ -44,6 +46,7 @@ class Scheduler:
         self._woken = asyncio.Event()
         self._runs: dict[asyncio.Task[None], Run] = {}
         self._claimed_at = 0.0
+        self._claimed_for = tools.clock()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until `stopping` is set; requests under way are finished and written."""
@@ -91,11 +94,12 @@ class Scheduler:
 
     async def _claim(self, most: int, stopping: asyncio.Event) -> int:
         began = self._claimed_at = asyncio.get_running_loop().time()
+        now = self._claimed_for = self._tools.clock()
         held = Counter(run.claim.tenant_id for run in self._runs.values())
         async with self._database.worker_transaction() as worker:
             claims = await queues.claim(
                 worker,
-                self._tools.clock(),
+                now,
                 self._rules.lease_seconds,
                 most,
                 held=held,
@@ -108,7 +112,7 @@ class Scheduler:
                 self._tools,
                 self._rules,
                 self._places,
-                self._is_full,
+                partial(self._others_wait, claim.tenant_id),
                 began + self._rules.lease_seconds,
             )
             task = asyncio.create_task(self._work(run, stopping))
@@ -120,13 +124,19 @@ class Scheduler:
     def _is_full(self) -> bool:
         return len(self._runs) >= self._rules.concurrency
 
+    def _others_wait(self, tenant_id: UUID) -> bool:
+        """Whether an endpoint may wait for one of this tenant to be given back."""
+        of_tenant = sum(run.claim.tenant_id == tenant_id for run in self._runs.values())
+        return self._is_full() or of_tenant >= self._rules.per_tenant
+
     async def _until_due(self) -> float:
         """Return how long to wait for the next endpoint, unless something wakes."""
         if self._is_full():
             return POLL_SECONDS
         async with self._database.worker_transaction() as worker:
             due_at = await queues.next_due(worker)
-        if due_at is None:
+        if due_at is None or due_at <= self._claimed_for:
+            # What was due then and was not claimed is of a tenant that has its share: a run that ends wakes.
             return POLL_SECONDS
         seconds = (due_at - self._tools.clock()).total_seconds()
         return min(max(seconds, SOONEST_SECONDS), POLL_SECONDS)
@@ -150,10 +160,10 @@ class Scheduler:
             log.warning("an endpoint is left to its lease: %s", error)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        was_full = self._is_full()
+        waited_for = self._others_wait(self._runs[task].claim.tenant_id)
         del self._runs[task]
         ENDPOINTS_HELD.set(len(self._runs))
-        if was_full:
+        if waited_for:
             self._woken.set()
 
     async def _beat(self) -> None:

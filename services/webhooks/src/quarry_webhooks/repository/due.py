@@ -105,9 +105,9 @@ async def next_ones(
     rows = await connection.fetch(
         f"""
         WITH chosen AS MATERIALIZED (
-            SELECT id, row_number() OVER (ORDER BY next_attempt_at, id) AS place FROM deliveries
+            SELECT id, row_number() OVER (ORDER BY next_attempt_at) AS place FROM deliveries
             WHERE endpoint_id = $1 AND state = 'pending' AND next_attempt_at <= $2 AND id <> ALL($3::uuid[])
-            ORDER BY next_attempt_at, id LIMIT $4)
+            ORDER BY next_attempt_at LIMIT $4)
         {_DUE}
         """,  # noqa: S608 - a constant
         endpoint_id,

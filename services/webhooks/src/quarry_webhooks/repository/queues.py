@@ -63,16 +63,17 @@ async def claim(
                 row_number() OVER (PARTITION BY tenant_id ORDER BY due_at) AS place
             FROM queues WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until < now())),
         next AS MATERIALIZED (
-            SELECT d.endpoint_id FROM due d
+            SELECT d.endpoint_id,
+                row_number() OVER (ORDER BY d.place, coalesce(t.served_at, '-infinity'), d.due_at) AS turn
+            FROM due d
             LEFT JOIN turns t ON t.tenant_id = d.tenant_id
             LEFT JOIN unnest($4::uuid[], $5::int[]) AS h (tenant_id, held) ON h.tenant_id = d.tenant_id
             WHERE $6::int IS NULL OR d.place <= $6::int - coalesce(h.held, 0)
-            ORDER BY d.place, coalesce(t.served_at, '-infinity'), d.due_at LIMIT $3 * 2),
+            ORDER BY turn LIMIT $3 * 2),  -- more than wanted: another process may have some of them by now
         free AS MATERIALIZED (
-            SELECT q.endpoint_id FROM queues q
-            WHERE q.endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM next))
-              AND q.due_at <= $1 AND (q.leased_until IS NULL OR q.leased_until < now())
-            LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+            SELECT q.endpoint_id FROM next JOIN queues q ON q.endpoint_id = next.endpoint_id
+            WHERE q.due_at <= $1 AND (q.leased_until IS NULL OR q.leased_until < now())
+            ORDER BY next.turn LIMIT $3 FOR NO KEY UPDATE OF q SKIP LOCKED)
         UPDATE queues q SET lease_token = $7, leased_until = now() + make_interval(secs => $2)
         FROM free WHERE q.endpoint_id = free.endpoint_id
         RETURNING q.endpoint_id, q.tenant_id
@@ -145,15 +146,21 @@ async def fence(connection: Connection, claim: Claim, *, disabling: bool = False
     return held is not None
 
 
-async def store(connection: Connection, claim: Claim, health: Health, *, give_back: bool) -> datetime | None:
-    """Write how the endpoint does and when it is due next; return the latter. Under `fence`."""
+async def store(
+    connection: Connection, claim: Claim, health: Health, now: datetime, *, give_back: bool
+) -> datetime | None:
+    """Write how the endpoint does and when it is due next; return the latter. Under `fence`.
+
+    One that is given back with more to do stands behind those that have waited meanwhile.
+    """
     found: datetime | None = await connection.fetchval(
         f"""
         UPDATE queues q SET failures = $2, circuit_until = $3, failing_since = $4, warned_at = $5,
             last_delivered_at = $6,
             lease_token = CASE WHEN $7 THEN NULL ELSE lease_token END,
             leased_until = CASE WHEN $7 THEN NULL ELSE leased_until END,
-            due_at = {_DUE.format(until="$3")}
+            due_at = (SELECT CASE WHEN $7 THEN greatest(due.at, $8) ELSE due.at END
+                FROM (SELECT {_DUE.format(until="$3")} AS at) due WHERE due.at IS NOT NULL)
         WHERE q.endpoint_id = $1 RETURNING due_at
         """,  # noqa: S608 - a constant
         claim.endpoint_id,
@@ -163,6 +170,7 @@ async def store(connection: Connection, claim: Claim, health: Health, *, give_ba
         health.warned_at,
         health.last_delivered_at,
         give_back,
+        now,
     )
     return found
 

@@ -417,3 +417,50 @@ async def test_a_secret_that_cannot_be_opened_leaves_the_endpoint_alone_for_a_wh
     assert (await world.queue(endpoint_id))["due_at"] > clock() + timedelta(seconds=30)
     assert await world.states(endpoint_id) == ["pending"]
     assert isinstance(endpoint_id, UUID)
+
+
+async def test_an_endpoint_that_is_disabled_meanwhile_gets_no_more(
+    world: World, receiver: Receiver, delivering: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarry_webhooks.delivering.run.FRESH_SECONDS", 0.05)
+    disabled = asyncio.Event()
+
+    async def wait_for_the_owner(received: Received) -> web.StreamResponse:
+        await disabled.wait()
+        await asyncio.sleep(0.1)  # what was read before is old by then
+        return web.Response()
+
+    receiver.answer = wait_for_the_owner
+    tenant_id, endpoint_id = await world.endpoint(receiver.url)
+    await world.deliveries(tenant_id, endpoint_id, 50)
+
+    async def under_way() -> bool:
+        return receiver.under_way == 2
+
+    await until(under_way)
+    await world.admin.execute("UPDATE endpoints SET enabled = false, disabled_reason = 'owner'")
+    disabled.set()
+    await until(lambda: world.is_given_back(endpoint_id))
+
+    assert len(receiver.received) == 2
+
+
+async def test_a_tenant_with_all_its_share_lets_its_endpoints_take_turns(
+    world: World, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarry_webhooks.delivering.run.SLICE_ATTEMPTS", 5)
+    monkeypatch.setattr("quarry_webhooks.delivering.run.READ", 5)
+
+    async def slowly(received: Received) -> web.StreamResponse:
+        await asyncio.sleep(0.01)
+        return web.Response()
+
+    async with receiving() as busy, receiving() as other:
+        busy.answer = slowly
+        tenant_id, first = await world.endpoint(busy.url)
+        await world.deliveries(tenant_id, first, 200)
+        _, second = await world.endpoint(other.url, tenant_id=tenant_id)
+        await world.deliveries(tenant_id, second)
+        async with working(Scheduler(world.database, tools, Rules(concurrency=2))):
+            await until(lambda: world.all_are(second, "delivered", 1))
+            assert "pending" in await world.states(first)
