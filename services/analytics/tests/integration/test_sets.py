@@ -25,7 +25,7 @@ from quarry_common.contracts.analytics import (
     SetsOf,
 )
 from quarry_common.contracts.search import QUERY, Answer, Query, Result
-from quarry_common.errors import ConflictError, NotFoundError, UnavailableError, ValidationError
+from quarry_common.errors import ConflictError, NotFoundError, RemoteError, UnavailableError, ValidationError
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcClient, RpcServer
@@ -47,8 +47,13 @@ class Index:
         self.asked.append(query)
         if self.away:
             raise UnavailableError("The index is away.")
-        given: dict[str, Any] = dict.fromkeys(Result.__struct_fields__)
-        results = [Result(**{**given, "document_id": each}) for each in self.found.get(query.query, ())]
+        given: dict[str, Any] = {
+            "external_id": None, "chunk_id": uuid4(), "version": 1, "title": "", "heading_path": [],
+            "page": None, "char_start": 0, "char_end": 0, "text": "", "highlights": [], "score": 1.0,
+            "doc_type": "txt", "tags": [], "metadata": {}, "collection": "default", "source_url": None,
+            "created_at": NOW,
+        }  # fmt: skip
+        results = [Result(document_id=each, **given) for each in self.found.get(query.query, ())]
         return Answer(uuid4(), query.mode, query.query, len(results), results, {})
 
 
@@ -105,7 +110,7 @@ async def test_searches_that_fail_are_counted_and_when_all_do_the_run_does(
     made = await saved(sets, tenant, JudgedQuery(query="lease", judgements={GOOD: 3}))
     index[0].away = True
 
-    with pytest.raises(UnavailableError):
+    with pytest.raises(RemoteError, match="away"):
         await sets.run(RunSet(SetRef(tenant, made.judged_set.id)))
 
     assert (await sets.runs(SetRef(tenant, made.judged_set.id))).runs == []
