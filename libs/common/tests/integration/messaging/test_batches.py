@@ -142,7 +142,7 @@ async def test_nothing_comes_twice_while_a_batch_takes_long(
         await asyncio.sleep(2 * PROBE.ack_wait_seconds)  # the server would send it again by then
 
     await send(stream, *numbers(0, 10))
-    async with consuming(mortal_nats, slowly):
+    async with consuming(mortal_nats, slowly), consuming(mortal_nats, slowly):
         await until(lambda: settled(stream))
 
     assert seen == [10]

@@ -235,8 +235,7 @@ class Run:
             self._record_by = self._loop.time() + RECORD_SECONDS
         self._results.append(Result(attempt, verdict))
         if disables(attempt.status, attempt.response_headers) is not None:
-            self._queue.clear()
-            self._record_by = 0.0  # it wants no more: that is written before anything is read again
+            self._queue.clear()  # it wants no more, which is written before anything is read again
         if attempt.delivered:
             self._health = self._health.succeeded(now)
             self._pace.succeeded()

@@ -53,7 +53,10 @@ class Receiver:
         return [each.webhook_id for each in self.received]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            before = headers.get(name.lower())
+            headers[name.lower()] = value if before is None else f"{before}, {value}"
         body = await request.read()
         received = Received(request.path, headers, body, asyncio.get_running_loop().time())
         self.received.append(received)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ from standardwebhooks import Webhook
 from quarry_common.contracts.events import WebhookEndpointDisabled, WebhookEndpointFailing, decode_data
 from quarry_webhooks.delivering.ports import Rules, Tools
 from quarry_webhooks.delivering.scheduler import Scheduler
+from quarry_webhooks.repository import due
 
 from .conftest import FORMER_SECRET, SECRET, SOON, Clock, World, until, working
 from .receivers import Received, Receiver, receiving, status
@@ -41,7 +43,7 @@ async def test_a_delivery_is_signed_sent_and_recorded(
 
 
 async def test_own_headers_cannot_replace_ours(world: World, receiver: Receiver, delivering: None) -> None:
-    own = {"Webhook-Id": "mine", "Content-Type": "text/plain", "X-Own": "kept"}
+    own = {"Webhook-Id": "mine", "Webhook-Other": "1", "Content-Type": "text/plain", "X-Own": "kept"}
     tenant_id, endpoint_id = await world.endpoint(receiver.url, headers=own)
     await world.deliveries(tenant_id, endpoint_id)
 
@@ -51,6 +53,7 @@ async def test_own_headers_cannot_replace_ours(world: World, receiver: Receiver,
     Webhook(SECRET).verify(received.body, received.headers)
     assert received.headers["content-type"] == "application/json"
     assert received.headers["x-own"] == "kept"
+    assert "webhook-other" not in received.headers
 
 
 async def test_both_secrets_sign_during_a_rotation(
@@ -359,9 +362,18 @@ async def test_a_slow_endpoint_does_not_hinder_others(
 
 
 async def test_new_deliveries_are_seen_while_others_are_under_way(
-    world: World, receiver: Receiver, delivering: None
+    world: World, receiver: Receiver, delivering: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hang = asyncio.Event()
+    read: list[int] = []
+    next_ones = due.next_ones
+
+    async def counted(*arguments: Any) -> list[due.Due]:
+        found = await next_ones(*arguments)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(due, "next_ones", counted)
 
     async def hang_first(received: Received) -> web.StreamResponse:
         if len(receiver.received) == 1:
@@ -373,7 +385,7 @@ async def test_new_deliveries_are_seen_while_others_are_under_way(
     await world.deliveries(tenant_id, endpoint_id)
 
     async def under_way() -> bool:
-        return receiver.under_way == 1
+        return receiver.under_way == 1 and read == [1, 0]  # it has looked for more in vain
 
     await until(under_way)
     await world.deliveries(tenant_id, endpoint_id)
