@@ -164,11 +164,20 @@ CREATE INDEX replays_to_do ON replays (id) WHERE state IN ('queued', 'running');
 CREATE INDEX replays_of_endpoint ON replays (endpoint_id, id);
 CREATE INDEX replays_of_tenant ON replays (tenant_id);
 
+-- What was told of a tenant's quota of endpoints, so that each is told once.
+CREATE TABLE quota_notices (
+    tenant_id uuid PRIMARY KEY,
+    quota bigint NOT NULL,
+    threshold boolean NOT NULL,
+    exceeded boolean NOT NULL
+);
+
 DO $$
 DECLARE each text;
 BEGIN
     FOREACH each IN ARRAY ARRAY[
-        'endpoints', 'queues', 'turns', 'messages', 'deliveries', 'attempts', 'hours', 'latencies', 'replays'
+        'endpoints', 'queues', 'turns', 'messages', 'deliveries', 'attempts', 'hours', 'latencies', 'replays',
+        'quota_notices'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', each);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', each);
