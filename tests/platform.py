@@ -151,13 +151,14 @@ class Platform:
             yield Tenant(made.id, slug, created.key, client, http)
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        """Yield a connection of the superuser, who sees every tenant's rows."""
+    async def database(self, login: str = "") -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        """Yield a connection of the superuser, who sees every tenant's rows, or of another DSN's role."""
         port, password = (
             self.state.processes["postgres"].port,
             load_secrets(self.layout.secrets).postgres_password,
         )
-        connection = await asyncpg.connect(postgres.url(port, password, database=DATABASE), timeout=10)
+        own = postgres.url(port, password, database=DATABASE)
+        connection = await asyncpg.connect(login or own, timeout=10)
         try:
             yield connection
         finally:

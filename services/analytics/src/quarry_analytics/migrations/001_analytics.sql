@@ -25,7 +25,7 @@ CREATE TABLE searches (
     PRIMARY KEY (query_id, occurred_at)
 ) PARTITION BY RANGE (occurred_at);
 
-CREATE INDEX searches_of_tenant ON searches (tenant_id, occurred_at);
+CREATE INDEX searches_of_tenant ON searches (tenant_id, occurred_at, query_id);
 CREATE INDEX searches_of_user ON searches (tenant_id, user_id, occurred_at) WHERE user_id IS NOT NULL;
 
 -- What users did with answers, in the partition of the day of the search.

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from quarry_analytics.repository.reading import Chosen
+from quarry_analytics.repository.reading import Chosen, condition
 from quarry_common.postgres.pool import Connection
 
 
@@ -22,12 +22,11 @@ async def page(
     `start` is at least the time of `after`, whose day's partition is the first that is read.
     """
     found: list[asyncpg.Record] = await connection.fetch(
-        """
+        f"""
         SELECT s.*, coalesce(c.clicks, 0) AS clicks, c.position AS first_click_position
         FROM (
             SELECT * FROM searches
-            WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR collection = $2)
-                AND ($3::text IS NULL OR mode = $3) AND occurred_at >= $4 AND occurred_at < $5
+            WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
                 AND ($6::uuid IS NULL OR (occurred_at, query_id) > ($4, $6))
             ORDER BY occurred_at, query_id LIMIT $7
         ) s LEFT JOIN LATERAL (
@@ -38,7 +37,7 @@ async def page(
                 AND i.action = 'click' AND i.document_id = ANY(s.results)
         ) c ON true
         ORDER BY s.occurred_at, s.query_id
-        """,
+        """,  # noqa: S608
         chosen.tenant_id,
         chosen.collection,
         chosen.mode,

@@ -26,28 +26,38 @@ class Chosen(msgspec.Struct, frozen=True):
     mode: str | None = None
 
 
-_CHOSEN: Final = """
-    ($1::uuid IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR collection = $2)
-    AND ($3::text IS NULL OR mode = $3)
-"""
-_ROWS: Final = f"""
-SELECT s.query_id, s.occurred_at, s.query, s.query_hash, s.mode, s.collection, s.total, s.low_confidence,
-    s.duration_ms, s.cache = 'hit' AS cached, s.user_id, c.clicks, c.position
-FROM (
-    SELECT * FROM searches
-    WHERE {_CHOSEN} AND occurred_at >= $4 AND occurred_at < $5 AND NOT collapsed AND NOT continued
-        AND ($6::bigint[] IS NULL OR query_hash = ANY($6)) AND ($7::text IS NULL OR user_id = $7)
-) s LEFT JOIN (
-    SELECT i.query_id, i.searched_at, count(*) AS clicks,
-        (array_agg(array_position(w.results, i.document_id) ORDER BY i.occurred_at, i.event_id))[1] AS
-        position
-    FROM interactions i JOIN searches w ON w.query_id = i.query_id AND w.occurred_at = i.searched_at
-        AND w.tenant_id = i.tenant_id
-    WHERE ($1::uuid IS NULL OR i.tenant_id = $1) AND i.searched_at >= $4 AND i.searched_at < $5
-        AND i.action = 'click' AND i.document_id = ANY(w.results)
-    GROUP BY i.query_id, i.searched_at
-) c ON c.query_id = s.query_id AND c.searched_at = s.occurred_at
-"""  # noqa: S608
+def condition(chosen: Chosen) -> str:
+    """Return the condition of what is chosen, whose values are $1 to $3; a tenant is named so that its
+    index is used whatever the plan is made for."""
+    owner = _owner(chosen.tenant_id)
+    return f"{owner} AND ($2::text IS NULL OR collection = $2) AND ($3::text IS NULL OR mode = $3)"
+
+
+def _owner(tenant_id: UUID | None) -> str:
+    return "$1::uuid IS NULL" if tenant_id is None else "tenant_id = $1"
+
+
+def _rows(chosen: Chosen) -> str:
+    owner = "" if chosen.tenant_id is None else "i.tenant_id = $1 AND"
+    return f"""
+        SELECT s.query_id, s.occurred_at, s.query, s.query_hash, s.mode, s.collection, s.total,
+        s.low_confidence, s.duration_ms, s.cache = 'hit' AS cached, s.user_id, c.clicks, c.position
+        FROM (
+            SELECT * FROM searches
+            WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
+                AND NOT collapsed AND NOT continued
+                AND ($6::bigint[] IS NULL OR query_hash = ANY($6)) AND ($7::text IS NULL OR user_id = $7)
+        ) s LEFT JOIN (
+            SELECT i.query_id, i.searched_at, count(*) AS clicks,
+                (array_agg(array_position(w.results, i.document_id) ORDER BY i.occurred_at, i.event_id))[1]
+                    AS position
+            FROM interactions i JOIN searches w ON w.query_id = i.query_id AND w.occurred_at = i.searched_at
+                AND w.tenant_id = i.tenant_id
+            WHERE {owner} i.searched_at >= $4 AND i.searched_at < $5
+                AND i.action = 'click' AND i.document_id = ANY(w.results)
+            GROUP BY i.query_id, i.searched_at
+        ) c ON c.query_id = s.query_id AND c.searched_at = s.occurred_at
+        """  # noqa: S608 - conditions of this module
 
 
 async def rows(
@@ -61,7 +71,7 @@ async def rows(
 ) -> AsyncIterator[Row]:
     """Yield the searches of a range that count, with what was clicked of their own answers."""
     async for row in connection.cursor(
-        _ROWS,
+        _rows(chosen),
         chosen.tenant_id,
         chosen.collection,
         chosen.mode,
@@ -97,7 +107,7 @@ async def spans(
         SELECT start, mode, searches, results, no_results, low_confidence, cache_hits, duration_ms, durations,
             clicks, clicked, reciprocal_ranks, collapsed, queries, users
         FROM spans, unnest($5::timestamptz[], $6::timestamptz[]) AS part (part_start, part_end)
-        WHERE {_CHOSEN} AND level = $4 AND start >= part_start AND start < part_end
+        WHERE {condition(chosen)} AND level = $4 AND start >= part_start AND start < part_end
         """,  # noqa: S608
         chosen.tenant_id,
         chosen.collection,
@@ -147,7 +157,7 @@ async def collapsed_in(connection: Connection, chosen: Chosen, start: datetime, 
     found: int = await connection.fetchval(
         f"""
         SELECT count(*) FROM searches
-        WHERE {_CHOSEN} AND occurred_at >= $4 AND occurred_at < $5 AND collapsed
+        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5 AND collapsed
         """,  # noqa: S608
         chosen.tenant_id,
         chosen.collection,
@@ -167,7 +177,7 @@ async def query_days(
         SELECT query_hash, mode, searches, results, no_results, low_confidence, duration_ms, durations,
         clicks,
             clicked, reciprocal_ranks, users, first_seen, last_seen, query
-        FROM query_days WHERE {_CHOSEN} AND day BETWEEN $4 AND $5 AND query_hash = ANY($6::bigint[])
+        FROM query_days WHERE {condition(chosen)} AND day BETWEEN $4 AND $5 AND query_hash = ANY($6::bigint[])
         """,  # noqa: S608
         chosen.tenant_id,
         chosen.collection,
@@ -220,11 +230,11 @@ async def most(
         f"""
         SELECT query_hash FROM (
             SELECT query_hash, {by.value} AS counted, last_seen FROM query_days
-            WHERE {_CHOSEN} AND day >= $4 AND day < $5 AND {by.value} > 0
+            WHERE {condition(chosen)} AND day >= $4 AND day < $5 AND {by.value} > 0
             UNION ALL
             SELECT query_hash, {_COUNTED[by]}, occurred_at FROM searches, unnest($6::timestamptz[],
                 $7::timestamptz[]) AS edge (edge_start, edge_end)
-            WHERE {_CHOSEN} AND occurred_at >= edge_start AND occurred_at < edge_end
+            WHERE {condition(chosen)} AND occurred_at >= edge_start AND occurred_at < edge_end
                 AND NOT collapsed AND NOT continued AND {_COUNTED[by]} > 0
         ) AS each GROUP BY query_hash ORDER BY sum(counted) DESC, max(last_seen) DESC, query_hash LIMIT $8
         """,  # noqa: S608
@@ -243,10 +253,10 @@ async def most(
 async def refreshed(connection: Connection, tenant_id: UUID | None) -> tuple[datetime | None, date | None]:
     """Return until when rollups hold what was recorded, and the first day of which clicks were told."""
     row = await connection.fetchrow(
-        """
+        f"""
         SELECT max(refreshed_at) AS refreshed_at, min(clicks_since) AS clicks_since FROM refreshes
-        WHERE $1::uuid IS NULL OR tenant_id = $1
-        """,
+        WHERE {_owner(tenant_id)}
+        """,  # noqa: S608
         tenant_id,
     )
     assert row is not None  # noqa: S101 - an aggregate has one row
@@ -256,10 +266,10 @@ async def refreshed(connection: Connection, tenant_id: UUID | None) -> tuple[dat
 async def unrecorded(connection: Connection, tenant_id: UUID | None, start: datetime, end: datetime) -> int:
     """Return how many searches of a range were answered and not recorded."""
     found: int = await connection.fetchval(
-        """
+        f"""
         SELECT coalesce(sum(searches), 0) FROM unrecorded
-        WHERE ($1::uuid IS NULL OR tenant_id = $1) AND occurred_at >= $2 AND occurred_at < $3
-        """,
+        WHERE {_owner(tenant_id)} AND occurred_at >= $2 AND occurred_at < $3
+        """,  # noqa: S608
         tenant_id,
         start,
         end,
@@ -279,7 +289,7 @@ async def counts(
                 count(DISTINCT coalesce('u' || user_id, 'c' || client_id, 'k' || key_id::text)) AS clients
             FROM searches, unnest($4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
                 AS win (win_start, win_end, place)
-            WHERE {_CHOSEN} AND occurred_at >= win_start AND occurred_at < win_end
+            WHERE {condition(chosen)} AND occurred_at >= win_start AND occurred_at < win_end
                 AND NOT collapsed AND NOT continued
             GROUP BY query_hash, place
         )
@@ -305,7 +315,7 @@ async def totals(
         SELECT place, count(*) AS searches
         FROM searches, unnest($4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
             AS win (win_start, win_end, place)
-        WHERE {_CHOSEN} AND occurred_at >= win_start AND occurred_at < win_end
+        WHERE {condition(chosen)} AND occurred_at >= win_start AND occurred_at < win_end
             AND NOT collapsed AND NOT continued
         GROUP BY place
         """,  # noqa: S608
@@ -326,8 +336,8 @@ async def spelling(
     found = await connection.fetch(
         f"""
         SELECT DISTINCT ON (query_hash) query_hash, query FROM searches
-        WHERE {_CHOSEN} AND occurred_at >= $4 AND occurred_at < $5 AND query_hash = ANY($6::bigint[])
-            AND NOT collapsed AND NOT continued
+        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5 AND query_hash =
+        ANY($6::bigint[]) AND NOT collapsed AND NOT continued
         ORDER BY query_hash, occurred_at DESC, query DESC
         """,  # noqa: S608
         chosen.tenant_id,
