@@ -28,8 +28,8 @@ def cache() -> None:
 
     nobody, same = UUID(int=0), Generation("-", "-")
     key, get = caching.CachedAnswers._key, TypedCache.get_or_compute
-    caching.CachedAnswers._key = lambda self, query, tuning: key(  # type: ignore[method-assign]
-        self, msgspec.structs.replace(query, tenant_id=nobody), tuning
+    caching.CachedAnswers._key = lambda self, query, _: key(  # type: ignore[method-assign]
+        self, msgspec.structs.replace(query, tenant_id=nobody), ""
     )
     TypedCache.get_or_compute = lambda self, _, *given, generation: get(  # type: ignore[method-assign]
         self, nobody, *given, generation=generation and same
