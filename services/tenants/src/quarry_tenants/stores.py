@@ -16,7 +16,9 @@ from nats.aio.client import Client
 
 from quarry_common.cache.emptying import GATHER_SECONDS, empty
 from quarry_common.contracts.purging import PURGE_DOCUMENTS, Counts, Purged, PurgeTenant
+from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.contracts.streams import subjects_of_tenant
+from quarry_common.contracts.webhooks import PURGE_WEBHOOKS
 from quarry_common.errors import UnavailableError
 from quarry_common.messaging.erasing import erase
 from quarry_common.messaging.rpc import RpcClient
@@ -57,13 +59,20 @@ class Stores:
         return [
             Store("rows", "tenants", self._rows),
             Store("documents", "indexer", self._documents),
+            Store("webhooks", "webhooks", self._webhooks),
             Store("cached", "search", self._cached),
             Store("messages", "message_bus", self._messages),
         ]
 
     async def _documents(self, tenant_id: UUID) -> Purged:
+        return await self._asked(PURGE_DOCUMENTS, tenant_id)
+
+    async def _webhooks(self, tenant_id: UUID) -> Purged:
+        return await self._asked(PURGE_WEBHOOKS, tenant_id)
+
+    async def _asked(self, method: RpcMethod[PurgeTenant, Purged], tenant_id: UUID) -> Purged:
         asked = PurgeTenant(tenant_id, PIECE_SECONDS)
-        done = await self._rpc.call(PURGE_DOCUMENTS, asked, timeout_seconds=ANSWER_SECONDS)
+        done = await self._rpc.call(method, asked, timeout_seconds=ANSWER_SECONDS)
         await self._count(tenant_id, done.removed)
         return done
 

@@ -46,6 +46,7 @@ from quarry_common.contracts.tenancy import (
     Tenant,
 )
 from quarry_common.contracts.usage import LeaseSearches
+from quarry_common.contracts.webhooks import PURGE_WEBHOOKS
 from quarry_common.errors import UnavailableError
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
@@ -72,14 +73,15 @@ SEARCHES = Stream("SEARCHES", ("log.v1.>",))
 KEPT_TABLES = {"organizations", "purges"}
 GRACE = timedelta(days=7)
 PIECE = 10
-DOCUMENTS, CACHED = 25, 6
+DOCUMENTS, CACHED, DELIVERIES = 25, 6, 4
 
 
 class Elsewhere:
-    """The other services: an indexer with documents, and a search service with a cache."""
+    """The other services: an indexer with documents, one with webhooks, and a search service with a cache."""
 
     def __init__(self) -> None:
         self.documents: Counter[UUID] = Counter()
+        self.deliveries: Counter[UUID] = Counter()
         self.cached: Counter[UUID] = Counter()
         self.in_memory: Counter[UUID] = Counter()
         self.asked: Counter[UUID] = Counter()
@@ -96,6 +98,10 @@ class Elsewhere:
             {"vectors.points": 3 * removed, "postgres.indexer.outbox": removed},
             {"vectors.points": 3 * left, "postgres.indexer.outbox": 0},
         )
+
+    async def purge_webhooks(self, asked: PurgeTenant) -> Purged:
+        removed = self.deliveries.pop(asked.tenant_id, 0)
+        return Purged({"postgres.webhooks.deliveries": removed}, {"postgres.webhooks.deliveries": 0})
 
     async def purge_redis(self, asked: PurgeRedis) -> RedisPurged:
         assert asked.tenant_id is not None
@@ -150,6 +156,7 @@ class Installation:
         for subject in _sent_of(tenant.id):
             await self.bus.jetstream().publish(subject, b"{}")
         self.elsewhere.documents[tenant.id] = DOCUMENTS
+        self.elsewhere.deliveries[tenant.id] = DELIVERIES
         self.elsewhere.cached[tenant.id] = CACHED
         self.elsewhere.in_memory[tenant.id] = 1
         return tenant
@@ -220,6 +227,7 @@ class Installation:
         )
         counts["postgres.tenants.audit_entries"] += 1
         counts["postgres.indexer.outbox"] = self.elsewhere.documents[tenant.id]
+        counts["postgres.webhooks.deliveries"] = self.elsewhere.deliveries[tenant.id]
         counts["vectors.points"] = 3 * self.elsewhere.documents[tenant.id]
         counts["cache.entries"] = self.elsewhere.cached[tenant.id] + self.elsewhere.in_memory[tenant.id]
         counts["streams.messages"] = await self.messages(tenant)
@@ -258,10 +266,12 @@ async def own_dsn(postgres_admin_dsn: str) -> str:
 async def installation(own_dsn: str, own_bus: Client) -> AsyncIterator[Installation]:
     elsewhere, stopping = Elsewhere(), asyncio.Event()
     indexer, search = RpcServer(own_bus, "indexer"), RpcServer(own_bus, "search")
+    webhooks = RpcServer(own_bus, "webhooks")
+    webhooks.answer(PURGE_WEBHOOKS, elsewhere.purge_webhooks)
     indexer.answer(PURGE_DOCUMENTS, elsewhere.purge_documents)
     search.answer(PURGE_REDIS, elsewhere.purge_redis)
     search.answer(FORGET, elsewhere.forget, each=True)
-    answering = [asyncio.create_task(server.run(stopping)) for server in (indexer, search)]
+    answering = [asyncio.create_task(server.run(stopping)) for server in (indexer, search, webhooks)]
     await asyncio.sleep(0)
     await own_bus.flush()
     settings = PostgresSettings(database_url=with_login(own_dsn, "quarry_tenants", PASSWORD))  # type: ignore[arg-type]
