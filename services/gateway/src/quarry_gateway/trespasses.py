@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from prometheus_client import Counter
 
-from quarry_common.contracts.audit import OWNERS_OF, OWNERS_OF_KEYS, OwnersOf
+from quarry_common.contracts.audit import OWNERS_OF, OWNERS_OF_KEYS, OWNERS_OF_WEBHOOKS, OwnersOf
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import QuarryError
 from quarry_common.messaging.rpc import RpcClient
@@ -28,7 +28,14 @@ EVERY_SECONDS: Final = 1.0
 ASK_SECONDS: Final = 2.0
 MAX_WAITING: Final = 1_000
 TOGETHER: Final = 20
-NAMES: Final = {"document_id": OWNERS_OF, "job_id": OWNERS_OF, "key_id": OWNERS_OF_KEYS}
+NAMES: Final = {
+    "document_id": OWNERS_OF,
+    "job_id": OWNERS_OF,
+    "key_id": OWNERS_OF_KEYS,
+    "webhook_id": OWNERS_OF_WEBHOOKS,
+    "delivery_id": OWNERS_OF_WEBHOOKS,
+    "replay_id": OWNERS_OF_WEBHOOKS,
+}
 """Parameters of paths that are ids, and who knows whose they are."""
 
 LOST = Counter("foreign_ids_unchecked_total", "Unknown ids that were not looked up.")

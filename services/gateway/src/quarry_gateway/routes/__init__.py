@@ -10,6 +10,7 @@ from quarry_gateway.routes import (
     collections,
     content,
     dead_letters,
+    deliveries,
     documents,
     domains,
     index,
@@ -23,6 +24,7 @@ from quarry_gateway.routes import (
     tenants,
     uploads,
     usage,
+    webhooks,
 )
 
 HANDLERS: list[HTTPRouteHandler] = [
@@ -35,6 +37,8 @@ HANDLERS: list[HTTPRouteHandler] = [
     *dead_letters.HANDLERS,
     *collections.HANDLERS,
     *search.HANDLERS,
+    *webhooks.HANDLERS,
+    *deliveries.HANDLERS,
     *keys.HANDLERS,
     *own_tenant.HANDLERS,
     *usage.HANDLERS,
