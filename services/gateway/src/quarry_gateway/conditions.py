@@ -1,4 +1,5 @@
-"""Conditional requests: an ETag is a revision in quotes, of a document or an endpoint (RFC 9110, sections 8.8.3 and 13.1)."""
+"""Conditional requests: an ETag is a document's or an endpoint's revision in quotes (RFC 9110, sections
+8.8.3 and 13.1)."""
 
 import re
 from typing import Final

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from enum import Enum
-from inspect import cleandoc
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 from uuid import UUID
@@ -47,7 +46,8 @@ def catalogue() -> EventCatalogue:
 
 
 def _entry(kind: type[EventData]) -> EventType:
-    return EventType(kind.type, cleandoc(kind.__doc__ or ""), msgspec.json.schema(kind), _struct(kind))
+    meaning = " ".join((kind.__doc__ or "").split())
+    return EventType(kind.type, meaning, msgspec.json.schema(kind), _struct(kind))
 
 
 def _struct(kind: type[msgspec.Struct]) -> Json:

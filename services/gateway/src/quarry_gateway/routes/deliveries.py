@@ -91,7 +91,8 @@ def _asking(summary: str, description: str, errors: tuple[int, ...] = (404, 409)
     opt=declare(
         _asking(
             "Deliver a test",
-            "A `webhook.test`, whatever the endpoint filters and though it be disabled; its outcome is in the log.",
+            "A `webhook.test`, whatever the endpoint filters and though it be disabled; the log tells what "
+            "came of it.",
         )
     ),
 )
@@ -159,8 +160,8 @@ async def get_delivery(
     opt=declare(
         _asking(
             "Deliver again",
-            "At once and under the same `webhook-id`, whatever became of it and though the endpoint be disabled; "
-            "its schedule begins again.",
+            "At once and under the same `webhook-id`, whatever became of it and though the endpoint be "
+            "disabled; its schedule begins again.",
         )
     ),
 )
@@ -209,7 +210,8 @@ async def recover_webhook(request: Call, webhook_id: FromPath[str]) -> Response[
     opt=declare(
         _replaying(
             "Deliver again all events of a range",
-            "Those delivered before, too, and those that the endpoint never got; each under its `webhook-id`.",
+            "Those delivered before, too, and those that the endpoint never got; each under its own "
+            "`webhook-id`.",
         )
     ),
 )

@@ -88,9 +88,9 @@ async def list_event_types() -> Response[bytes]:
             tag=TAG,
             summary="Create an endpoint",
             description=(
-                "Events that match `event_types` are delivered to it from now on, signed as Standard Webhooks "
-                "1.0 say. The secret is in this answer only; a request repeated with the same idempotency key "
-                "has the same answer for a day."
+                "Events that match `event_types` are delivered to it from now on, signed as Standard "
+                "Webhooks 1.0 says. The secret is in this answer only; a request repeated with the same "
+                "idempotency key has the same answer for a day."
             ),
             body=NewEndpoint,
             body_example={"url": "https://acme.example/hooks", "event_types": ["document.*", "job.failed"]},
@@ -159,8 +159,9 @@ async def get_webhook(request: Call, webhook_id: FromPath[str]) -> Response[byte
             tag=TAG,
             summary="Change, enable or disable an endpoint",
             description=(
-                "What is left out stays; `event_types` and `headers` take the place of those before. While its "
-                "owner has disabled it, events are not kept for it. Enabling it makes what is held pending."
+                "What is left out stays; `event_types` and `headers` take the place of those before. While "
+                "its owner has disabled it, events are not kept for it. Enabling it makes what is held "
+                "pending."
             ),
             body=EndpointChanges,
             body_types=PATCH_TYPES,
@@ -194,8 +195,8 @@ async def update_webhook(request: Call, webhook_id: FromPath[str]) -> Response[b
             tag=TAG,
             summary="Delete an endpoint and its log",
             description=(
-                "It gets nothing more from now on. When its log is so long that it is not gone in 20 seconds, "
-                "the answer is 503: delete it again."
+                "It gets nothing more from now on. When its log is so long that it is not gone in 20 "
+                "seconds, the answer is 503: delete it again."
             ),
             replies={200: Endpoint},
             errors=(404, 412),
@@ -221,8 +222,8 @@ async def delete_webhook(request: Call, webhook_id: FromPath[str]) -> Response[b
             tag=TAG,
             summary="Give an endpoint a new secret",
             description=(
-                "Deliveries carry a signature of each secret until the overlap is over; with 0 the one before "
-                "is gone at once. The new one is in this answer only."
+                "Deliveries carry a signature of each secret until the overlap is over; with 0 the one "
+                "before is gone at once. The new one is in this answer only."
             ),
             body=SecretRotation,
             body_example={"overlap_hours": 24},
