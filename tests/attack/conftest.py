@@ -12,7 +12,7 @@ from tests.attack.routes import Route
 from tests.attack.wire import Answer, Headers, Host, request
 from tests.platform import Platform, Tenant
 
-SERVICES = ("analytics", "gateway", "indexer", "search", "tenants")
+SERVICES = ("analytics", "gateway", "indexer", "search", "tenants", "webhooks")
 MOST_GROWTH_BYTES = 400 << 20
 """What a service may keep of what it was sent: allocators keep pages, nothing else."""
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from prometheus_client import Counter
 
-from quarry_common.contracts.audit import OWNERS_OF, OWNERS_OF_KEYS, OwnersOf
+from quarry_common.contracts.audit import OWNERS_OF, OWNERS_OF_KEYS, OWNERS_OF_WEBHOOKS, OwnersOf
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import QuarryError
 from quarry_common.messaging.rpc import RpcClient
@@ -32,6 +32,9 @@ NAMES: Final = {
     "document_id": ("document", OWNERS_OF),
     "job_id": ("job", OWNERS_OF),
     "key_id": ("api_key", OWNERS_OF_KEYS),
+    "webhook_id": ("webhook", OWNERS_OF_WEBHOOKS),
+    "delivery_id": ("webhook_delivery", OWNERS_OF_WEBHOOKS),
+    "replay_id": ("webhook_replay", OWNERS_OF_WEBHOOKS),
 }
 """Parameters of paths that are ids: what the log calls such a thing, and who knows whose it is."""
 

@@ -20,6 +20,7 @@ from quarry_common.contracts.analytics import PURGE_ANALYTICS
 from quarry_common.contracts.purging import PURGE_DOCUMENTS, Counts, Purged, PurgeTenant
 from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.contracts.streams import subjects_of_tenant
+from quarry_common.contracts.webhooks import PURGE_WEBHOOKS
 from quarry_common.errors import UnavailableError
 from quarry_common.messaging.erasing import erase
 from quarry_common.messaging.rpc import RpcClient
@@ -60,6 +61,7 @@ class Stores:
         return [
             Store("rows", "tenants", self._rows),
             Store("documents", "indexer", partial(self._asked, PURGE_DOCUMENTS)),
+            Store("webhooks", "webhooks", partial(self._asked, PURGE_WEBHOOKS)),
             Store("searches", "analytics", partial(self._asked, PURGE_ANALYTICS)),
             Store("cached", "search", self._cached),
             Store("messages", "message_bus", self._messages),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 
@@ -9,12 +10,16 @@ from nats.aio.client import Client
 
 from quarry_common.contracts import webhooks
 from quarry_common.contracts.audit import OWNERS_OF_WEBHOOKS
+from quarry_common.contracts.streams import WEBHOOKS_EVENTS
 from quarry_common.messaging import broker
 from quarry_common.messaging.outbox import Relay
 from quarry_common.messaging.rpc import RpcServer
+from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.postgres.pool import Database, connect_pool
 from quarry_common.postgres.sessions import SilentSessions
 from quarry_common.service import Service, ServiceDefinition
+from quarry_webhooks import composition
+from quarry_webhooks.egress.sending import Sender
 from quarry_webhooks.handlers import SERVICE
 from quarry_webhooks.handlers.deliveries import Deliveries
 from quarry_webhooks.handlers.endpoints import Endpoints
@@ -28,16 +33,39 @@ from quarry_webhooks.settings import WebhooksSettings
 @asynccontextmanager
 async def build(settings: WebhooksSettings) -> AsyncIterator[Service]:
     """Connect, and yield the service."""
-    async with connect_pool(settings, SERVICE) as database, broker.connect(settings, SERVICE) as bus:
+    async with (
+        connect_pool(settings, SERVICE) as database,
+        broker.connect(settings, SERVICE) as bus,
+        _sending(settings) as sender,
+    ):
         sealer = Sealer(settings.encryption_keys)
         yield Service(
             parts=[
                 _server(bus, database, sealer, settings),
+                *composition.parts(database, bus, sender, sealer, settings.rules, now),
                 Relay(database, bus),
                 SilentSessions(database),
             ],
-            checks={"database": database.check, "message_bus": partial(broker.check, bus)},
+            checks={
+                "database": database.check,
+                "message_bus": partial(broker.check, bus),
+                "consumers": consumers_exist(bus, [WEBHOOKS_EVENTS]),
+            },
         )
+
+
+def now() -> datetime:
+    """Return the present time."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def _sending(settings: WebhooksSettings) -> AsyncIterator[Sender]:
+    sender = Sender(settings.policy, settings.limits)
+    try:
+        yield sender
+    finally:
+        await sender.close()
 
 
 def _server(bus: Client, database: Database, sealer: Sealer, settings: WebhooksSettings) -> RpcServer:

@@ -1,12 +1,16 @@
 """Settings of the webhooks service."""
 
-from ipaddress import ip_network
+from datetime import timedelta
 from math import isfinite
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 
 from quarry_common.settings import NatsSettings, PostgresSettings, ProcessSettings
+from quarry_webhooks.delivering.ports import Rules
+from quarry_webhooks.egress.faults import Limits
+from quarry_webhooks.egress.networks import parse_networks
+from quarry_webhooks.egress.urls import Policy
 from quarry_webhooks.sealing import parse_keys
 
 MOST_ATTEMPTS = 50
@@ -60,6 +64,31 @@ class WebhooksSettings(ProcessSettings, PostgresSettings, NatsSettings):
         return parse_keys(self.webhook_encryption_keys.get_secret_value())
 
     @property
+    def policy(self) -> Policy:
+        """What deliveries may reach."""
+        return Policy(parse_networks(self.webhook_allowed_networks), self.webhook_allow_http)
+
+    @property
+    def limits(self) -> Limits:
+        """For how long an attempt may take."""
+        return Limits(
+            connect_seconds=min(self.webhook_connect_timeout_seconds, self.webhook_timeout_seconds),
+            total_seconds=self.webhook_timeout_seconds,
+            body_seconds=min(Limits().body_seconds, self.webhook_timeout_seconds),
+        )
+
+    @property
+    def rules(self) -> Rules:
+        """How much at once, how often and for how long."""
+        return Rules(
+            concurrency=self.webhook_concurrency,
+            per_endpoint=self.webhook_endpoint_concurrency,
+            delays_seconds=self.schedule_seconds,
+            disable_after=timedelta(hours=self.webhook_disable_after_hours),
+            keep=timedelta(days=self.webhook_retention_days),
+        )
+
+    @property
     def schedule_seconds(self) -> tuple[float, ...]:
         """The pauses before each attempt."""
         return _delays(self.webhook_schedule_seconds)
@@ -73,9 +102,7 @@ class WebhooksSettings(ProcessSettings, PostgresSettings, NatsSettings):
     @field_validator("webhook_allowed_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
-        for part in value.split(","):
-            if part.strip():
-                ip_network(part.strip())
+        parse_networks(value)
         return value
 
     @field_validator("webhook_schedule_seconds")

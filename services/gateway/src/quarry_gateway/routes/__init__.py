@@ -11,6 +11,7 @@ from quarry_gateway.routes import (
     collections,
     content,
     dead_letters,
+    deliveries,
     documents,
     domains,
     index,
@@ -26,6 +27,7 @@ from quarry_gateway.routes import (
     tenants,
     uploads,
     usage,
+    webhooks,
 )
 
 HANDLERS: list[HTTPRouteHandler] = [
@@ -41,6 +43,8 @@ HANDLERS: list[HTTPRouteHandler] = [
     *interactions.HANDLERS,
     *analytics.HANDLERS,
     *judged_sets.HANDLERS,
+    *webhooks.HANDLERS,
+    *deliveries.HANDLERS,
     *keys.HANDLERS,
     *own_tenant.HANDLERS,
     *usage.HANDLERS,

@@ -47,6 +47,7 @@ from quarry_common.contracts.tenancy import (
     Tenant,
 )
 from quarry_common.contracts.usage import LeaseSearches
+from quarry_common.contracts.webhooks import PURGE_WEBHOOKS
 from quarry_common.errors import UnavailableError
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
@@ -72,15 +73,16 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 KEPT_TABLES = {"organizations", "purges"}
 GRACE = timedelta(days=7)
 PIECE = 10
-DOCUMENTS, SEARCHES, CACHED = 25, 15, 6
+DOCUMENTS, SEARCHES, DELIVERIES, CACHED = 25, 15, 4, 6
 
 
 class Elsewhere:
-    """The other services: an indexer with documents, and a search service with a cache."""
+    """The other services: an indexer with documents, one with webhooks, and a search service with a cache."""
 
     def __init__(self) -> None:
         self.documents: Counter[UUID] = Counter()
         self.searches: Counter[UUID] = Counter()
+        self.deliveries: Counter[UUID] = Counter()
         self.cached: Counter[UUID] = Counter()
         self.in_memory: Counter[UUID] = Counter()
         self.asked: Counter[UUID] = Counter()
@@ -105,6 +107,10 @@ class Elsewhere:
             {"postgres.analytics.searches": removed},
             {"postgres.analytics.searches": self.searches[asked.tenant_id]},
         )
+
+    async def purge_webhooks(self, asked: PurgeTenant) -> Purged:
+        removed = self.deliveries.pop(asked.tenant_id, 0)
+        return Purged({"postgres.webhooks.deliveries": removed}, {"postgres.webhooks.deliveries": 0})
 
     async def purge_redis(self, asked: PurgeRedis) -> RedisPurged:
         assert asked.tenant_id is not None
@@ -160,6 +166,7 @@ class Installation:
             await self.bus.jetstream().publish(subject, b"{}")
         self.elsewhere.documents[tenant.id] = DOCUMENTS
         self.elsewhere.searches[tenant.id] = SEARCHES
+        self.elsewhere.deliveries[tenant.id] = DELIVERIES
         self.elsewhere.cached[tenant.id] = CACHED
         self.elsewhere.in_memory[tenant.id] = 1
         return tenant
@@ -231,6 +238,7 @@ class Installation:
         counts["postgres.tenants.audit_entries"] += 1
         counts["postgres.indexer.outbox"] = self.elsewhere.documents[tenant.id]
         counts["postgres.analytics.searches"] = self.elsewhere.searches[tenant.id]
+        counts["postgres.webhooks.deliveries"] = self.elsewhere.deliveries[tenant.id]
         counts["vectors.points"] = 3 * self.elsewhere.documents[tenant.id]
         counts["cache.entries"] = self.elsewhere.cached[tenant.id] + self.elsewhere.in_memory[tenant.id]
         counts["streams.messages"] = await self.messages(tenant)
@@ -271,10 +279,14 @@ async def installation(own_dsn: str, own_bus: Client) -> AsyncIterator[Installat
     indexer, search = RpcServer(own_bus, "indexer"), RpcServer(own_bus, "search")
     analytics = RpcServer(own_bus, "analytics")
     analytics.answer(PURGE_ANALYTICS, elsewhere.purge_searches)
+    webhooks = RpcServer(own_bus, "webhooks")
+    webhooks.answer(PURGE_WEBHOOKS, elsewhere.purge_webhooks)
     indexer.answer(PURGE_DOCUMENTS, elsewhere.purge_documents)
     search.answer(PURGE_REDIS, elsewhere.purge_redis)
     search.answer(FORGET, elsewhere.forget, each=True)
-    answering = [asyncio.create_task(server.run(stopping)) for server in (indexer, search, analytics)]
+    answering = [
+        asyncio.create_task(server.run(stopping)) for server in (indexer, search, analytics, webhooks)
+    ]
     await asyncio.sleep(0)
     await own_bus.flush()
     settings = PostgresSettings(database_url=with_login(own_dsn, "quarry_tenants", PASSWORD))  # type: ignore[arg-type]

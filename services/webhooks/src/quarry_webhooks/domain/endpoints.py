@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -11,13 +10,13 @@ import msgspec
 from quarry_common.contracts.events import EVENT_TYPES
 from quarry_common.contracts.webhooks import (
     MAX_OVERLAP_HOURS,
-    MAX_URL_LENGTH,
     DisabledReason,
     EndpointChanges,
     NewEndpoint,
 )
 from quarry_common.errors import FieldError, PreconditionFailedError, ValidationError
 from quarry_webhooks import signing
+from quarry_webhooks.egress.urls import Policy, permitted
 
 TEST_TYPE: Final = "webhook.test"
 RESERVED_HEADERS: Final = frozenset(
@@ -35,8 +34,8 @@ class UrlRules(Protocol):
     """What the operator lets URLs be."""
 
     @property
-    def webhook_allow_http(self) -> bool:
-        """Whether `http://` may be used."""
+    def policy(self) -> Policy:
+        """What deliveries may reach."""
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,24 +60,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checked_url(url: str, rules: UrlRules) -> str:
-    """Return a URL that an endpoint may have. Raises `ValidationError`."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise _wrong([FieldError("url", "must be of the form https://HOST[:PORT]/PATH")]) from None
-    if len(url) > MAX_URL_LENGTH:
-        raise _wrong([FieldError("url", f"must have at most {MAX_URL_LENGTH} characters")])
-    if not url.isprintable() or " " in url or "\\" in url or "#" in url:
-        raise _wrong([FieldError("url", "must have no spaces, control characters, backslashes or fragment")])
-    if parts.scheme != "https" and not (parts.scheme == "http" and rules.webhook_allow_http):
-        wanted = "https:// or http://" if rules.webhook_allow_http else "https://"
-        raise _wrong([FieldError("url", f"must begin with {wanted}")])
-    if not host:
-        raise _wrong([FieldError("url", "must name a host")])
-    if "@" in parts.netloc:
-        message = "must hold no user or password; send an `Authorization` header instead"
-        raise _wrong([FieldError("url", message)])
+    """Return a URL that an endpoint may have. Names are resolved, and judged, at each attempt.
+
+    Raises `ValidationError`.
+    """
+    permitted(url, rules.policy)
     return url
 
 
