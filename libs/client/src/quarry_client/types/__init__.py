@@ -109,6 +109,7 @@ from quarry_client.types.usage import (
     Usage,
     UsageDay,
     UsageFormatName,
+    Used,
 )
 
 __all__ = [
@@ -202,5 +203,6 @@ __all__ = [
     "UsageDay",
     "UsageFormatName",
     "Use",
+    "Used",
     "Version",
 ]
