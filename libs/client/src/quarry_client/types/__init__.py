@@ -109,6 +109,7 @@ from quarry_client.types.usage import (
     Usage,
     UsageDay,
     UsageFormatName,
+    Used,
 )
 from quarry_client.types.webhooks import (
     DELIVERY_STATES,
@@ -230,6 +231,7 @@ __all__ = [
     "UsageDay",
     "UsageFormatName",
     "Use",
+    "Used",
     "Version",
     "Webhook",
     "WebhookHour",
