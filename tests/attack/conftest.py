@@ -11,7 +11,7 @@ from tests.attack.routes import Route
 from tests.attack.wire import Answer, Headers, Host, request
 from tests.platform import Platform, Tenant
 
-SERVICES = ("gateway", "indexer", "search", "tenants")
+SERVICES = ("gateway", "indexer", "search", "tenants", "webhooks")
 MOST_GROWTH_BYTES = 400 << 20
 """What a service may keep of what it was sent: allocators keep pages, nothing else."""
 
@@ -98,12 +98,20 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
         made = await tenant.client.create_key(secret, scopes=["search"])
         signing = await tenant.client.create_signing_key(secret)
         claim = await tenant.client.add_domain(f"{secret}.example")
+        hook = await tenant.client.create_webhook(
+            f"https://{secret}.example/", description=secret, enabled=False
+        )
+        test = await tenant.client.send_webhook_test(hook.endpoint.id)
+        replay = await tenant.client.replay_webhook(hook.endpoint.id, since=test.created_at)
         dead = await damaged(tenant, secret)
         ids = {
             "document_id": str(job.document_id),
             "job_id": str(job.id),
             "key_id": str(made.api_key.id),
             "signing_key_id": str(signing.signing_key.id),
+            "webhook_id": str(hook.endpoint.id),
+            "delivery_id": str(test.id),
+            "replay_id": str(replay.id),
             "domain": claim.name,
             "name": secret,
             "external_id": f"{secret}/1",
