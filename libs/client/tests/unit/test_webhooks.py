@@ -20,10 +20,10 @@ PLACE = f"/api/webhooks/{ID}"
 SINCE = datetime(2026, 1, 30, tzinfo=UTC)
 HOOK = {
     "id": str(ID), "url": "https://acme.example/hooks", "description": "the shop",
-    "event_types": ["document.*"], "header_names": ["X-Team"], "enabled": True, "disabled_reason": None, "disabled_at": None,
-    "ordered": False, "requests_per_second": None, "circuit": "closed", "circuit_until": None, "failing_since": None,
-    "last_delivered_at": NOW, "secret_expires_at": None, "pending": 3, "held": 2, "created_at": NOW,
-    "updated_at": NOW, "revision": 4,
+    "event_types": ["document.*"], "header_names": ["X-Team"], "enabled": True, "disabled_reason": None,
+    "disabled_at": None, "ordered": False, "requests_per_second": None, "circuit": "closed",
+    "circuit_until": None, "failing_since": None, "last_delivered_at": NOW, "secret_expires_at": None,
+    "pending": 3, "held": 2, "created_at": NOW, "updated_at": NOW, "revision": 4,
 }  # fmt: skip
 SECRET = {"endpoint": HOOK, "secret": "whsec_secret"}
 DELIVERY = {
@@ -39,7 +39,8 @@ ATTEMPT = {
 DETAIL = {"delivery": DELIVERY, "payload": {"type": "document.indexed"}, "attempts": [ATTEMPT]}
 REPLAY = {
     "id": str(OTHER), "endpoint_id": str(ID), "kind": "replay", "state": "running", "since": NOW,
-    "until": NOW, "event_types": ["*"], "examined": 10, "matched": 5, "created_at": NOW, "finished_at": None, "error": "",
+    "until": NOW, "event_types": ["*"], "examined": 10, "matched": 5, "created_at": NOW, "finished_at": None,
+    "error": "",
 }  # fmt: skip
 HOUR = {
     "hour": NOW, "attempts": 4, "delivered": 3, "failed": 1, "success_rate": 0.75, "p50_ms": 10.0,
