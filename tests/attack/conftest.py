@@ -112,12 +112,20 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
         made = await tenant.client.create_key(secret, scopes=["search"])
         signing = await tenant.client.create_signing_key(secret)
         claim = await tenant.client.add_domain(f"{secret}.example")
+        hook = await tenant.client.create_webhook(
+            f"https://{secret}.example/", description=secret, enabled=False
+        )
+        test = await tenant.client.send_webhook_test(hook.endpoint.id)
+        replay = await tenant.client.replay_webhook(hook.endpoint.id, since=test.created_at)
         dead = await damaged(tenant, secret)
         ids = {
             "document_id": str(job.document_id),
             "job_id": str(job.id),
             "key_id": str(made.api_key.id),
             "signing_key_id": str(signing.signing_key.id),
+            "webhook_id": str(hook.endpoint.id),
+            "delivery_id": str(test.id),
+            "replay_id": str(replay.id),
             "domain": claim.name,
             "name": secret,
             "external_id": f"{secret}/1",

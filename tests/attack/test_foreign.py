@@ -24,7 +24,8 @@ USED = re.compile(r',"last_used_at":(null|"[^"]*")')
 ABSENT = {
     "document_id": str(uuid4()), "job_id": str(new_id()), "key_id": str(new_id()),
     "name": "absent", "external_id": "absent", "slug": "absent", "domain": "absent.example",
-    "signing_key_id": str(new_id()),
+    "signing_key_id": str(new_id()), "webhook_id": str(new_id()), "delivery_id": str(new_id()),
+    "replay_id": str(new_id()),
 }  # fmt: skip
 
 
@@ -44,7 +45,8 @@ async def everything_of(victim: Victim) -> dict[str, str]:
         f"/api/documents/{document}/chunks", f"/api/documents/by-external-id/{own}?collection={ids['name']}",
         f"/api/jobs/{ids['job_id']}", f"/api/jobs/{ids['job_id']}/events", "/api/jobs", "/api/dead-letters",
         f"/api/dead-letters/{victim.dead_job_id}", f"/api/collections/{ids['name']}", "/api/keys",
-        "/api/signing-keys", "/api/domains",
+        "/api/signing-keys", "/api/domains", "/api/webhooks", f"/api/webhooks/{ids['webhook_id']}",
+        f"/api/webhooks/{ids['webhook_id']}/deliveries?event_type=webhook.test",
     }  # fmt: skip
     answers = {address: await http.get(address) for address in addresses}
     assert {answer.status_code for answer in answers.values()} == {200}

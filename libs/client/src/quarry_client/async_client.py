@@ -71,7 +71,7 @@ class AsyncClient:
     update_webhook = AsyncOperation(calls.update_webhook)
     delete_webhook = AsyncOperation(calls.delete_webhook)
     rotate_webhook_secret = AsyncOperation(calls.rotate_webhook_secret)
-    test_webhook = AsyncOperation(calls.test_webhook)
+    send_webhook_test = AsyncOperation(calls.send_webhook_test)
     list_deliveries = AsyncOperation(calls.list_deliveries)
     get_delivery = AsyncOperation(calls.get_delivery)
     redeliver = AsyncOperation(calls.redeliver)

@@ -80,7 +80,7 @@ class Client:
     update_webhook = Operation(calls.update_webhook)
     delete_webhook = Operation(calls.delete_webhook)
     rotate_webhook_secret = Operation(calls.rotate_webhook_secret)
-    test_webhook = Operation(calls.test_webhook)
+    send_webhook_test = Operation(calls.send_webhook_test)
     list_deliveries = Operation(calls.list_deliveries)
     get_delivery = Operation(calls.get_delivery)
     redeliver = Operation(calls.redeliver)

@@ -27,6 +27,22 @@ from quarry_gateway.routes import HANDLERS
 from quarry_gateway.routes.system import VERSION
 
 EXPECTED = {
+    "GET /api/webhooks/event-types": "webhooks:read",
+    "POST /api/webhooks": "webhooks:write",
+    "GET /api/webhooks": "webhooks:read",
+    "GET /api/webhooks/{webhook_id:str}": "webhooks:read",
+    "PATCH /api/webhooks/{webhook_id:str}": "webhooks:write",
+    "DELETE /api/webhooks/{webhook_id:str}": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/rotate-secret": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/test": "webhooks:write",
+    "GET /api/webhooks/{webhook_id:str}/deliveries": "webhooks:read",
+    "GET /api/webhooks/{webhook_id:str}/deliveries/{delivery_id:str}": "webhooks:read",
+    "POST /api/webhooks/{webhook_id:str}/deliveries/{delivery_id:str}/redeliver": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/recover": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/replay": "webhooks:write",
+    "GET /api/webhooks/{webhook_id:str}/replays/{replay_id:str}": "webhooks:read",
+    "GET /api/webhooks/{webhook_id:str}/stats": "webhooks:read",
+    "GET /api/admin/webhooks": "platform",
     "POST /api/documents": "documents:write",
     "PUT /api/documents/by-external-id/{external_id:path}": "documents:write",
     "GET /api/documents": "documents:read",

@@ -9,9 +9,11 @@ from quarry_common.errors import PreconditionFailedError, ValidationError
 from quarry_webhooks import signing
 from quarry_webhooks.domain import endpoints as rules
 from quarry_webhooks.domain.endpoints import Stored
+from quarry_webhooks.egress.networks import parse_networks
+from quarry_webhooks.egress.urls import Policy
 
-HTTPS_ONLY = SimpleNamespace(webhook_allow_http=False)
-HTTP_TOO = SimpleNamespace(webhook_allow_http=True)
+HTTPS_ONLY = SimpleNamespace(policy=Policy())
+HTTP_TOO = SimpleNamespace(policy=Policy(parse_networks("127.0.0.0/8"), allow_http=True))
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 URL = "https://acme.example/hooks"
 

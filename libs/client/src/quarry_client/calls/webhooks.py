@@ -113,7 +113,7 @@ def rotate_webhook_secret(
     return post(path, body, types.WebhookWithSecret, idempotency_key=idempotency_key)
 
 
-def test_webhook(webhook_id: UUID, *, idempotency_key: str | None = None) -> Call[types.Delivery]:  # noqa: PT028 - it is no test
+def send_webhook_test(webhook_id: UUID, *, idempotency_key: str | None = None) -> Call[types.Delivery]:
     """Have a test delivered now."""
     return post(f"{_PLACE}/{webhook_id}/test", None, types.Delivery, idempotency_key=idempotency_key)
 

@@ -30,7 +30,7 @@ _header_option = click.option(
     "headers",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Sent with every attempt; may be repeated.",
+    help="Sent each time; may be repeated.",
 )
 _since_option = click.option("--since", type=_TIMES, required=True, help="From then on, in UTC.")
 _until_option = click.option("--until", type=_TIMES, help="Before then, in UTC; now by default.")
@@ -158,7 +158,7 @@ def delete(client: Client, webhook_id: UUID) -> None:
 @click.option(
     "--overlap-hours",
     type=click.FloatRange(0, 168),
-    help="How long the old secret signs, too; 24 by default.",
+    help="The old secret signs so long, too; 24 by default.",
 )
 @json_option
 @with_client()
@@ -173,7 +173,7 @@ def rotate(client: Client, webhook_id: UUID, overlap_hours: float | None, as_jso
 @with_client()
 def send_test(client: Client, webhook_id: UUID, as_json: bool) -> None:
     """Deliver a test now."""
-    _show_asked(client.test_webhook(webhook_id), as_json=as_json)
+    _show_asked(client.send_webhook_test(webhook_id), as_json=as_json)
 
 
 @webhooks.command("deliveries")
