@@ -223,6 +223,12 @@ BEGIN
         );
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', part);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', part);
+        EXECUTE format(
+            'CREATE POLICY tenant ON %I TO quarry_${service}
+                USING (tenant_id = nullif(current_setting(''app.tenant_id'', true), '''')::uuid)
+                WITH CHECK (tenant_id = nullif(current_setting(''app.tenant_id'', true), '''')::uuid)',
+            part
+        );
         EXECUTE format('REVOKE ALL ON %I FROM quarry_${service}, quarry_${service}_worker', part);
     END LOOP;
 END $$;
