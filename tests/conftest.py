@@ -1,6 +1,5 @@
 """One platform for all tests of this folder; each test has tenants of its own."""
 
-import os
 from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
@@ -28,8 +27,6 @@ def platform(receiver: Receiver) -> Iterator[Platform]:
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "JOB_LEASE_SECONDS": "4",
     }
-    if "QUARRY_TEST_HOLE" in os.environ:  # see `tests/holes`
-        settings |= {name: os.environ[name] for name in ("QUARRY_TEST_HOLE", "PYTHONPATH")}
     with running_platform(settings) as running:
         yield running
 

@@ -1,6 +1,5 @@
 """Two tenants with something worth stealing, and a way to send them anything."""
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -74,20 +73,7 @@ def host(platform: Platform) -> Host:
 
 
 @pytest.fixture(scope="session")
-async def hole(platform: Platform) -> None:
-    """Open the hole in Postgres when this run is to show that it is noticed (see `tests/holes`)."""
-    if os.environ.get("QUARRY_TEST_HOLE") != "postgres":
-        return
-    async with platform.database() as database:
-        secured = await database.fetch(
-            "SELECT oid::regclass::text AS name FROM pg_class WHERE relrowsecurity"
-        )
-        for table in secured:
-            await database.execute(f"ALTER TABLE {table['name']} DISABLE ROW LEVEL SECURITY")
-
-
-@pytest.fixture(scope="session")
-async def attacker(platform: Platform, host: Host, hole: None) -> AsyncIterator[Attacker]:
+async def attacker(platform: Platform, host: Host) -> AsyncIterator[Attacker]:
     """Yield who attacks, with a tenant of his own."""
     async with platform.tenant() as own:
         yield Attacker(host, own, platform.operator_key)

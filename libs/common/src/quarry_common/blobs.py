@@ -7,7 +7,6 @@ by an error or by cancellation, leaves nothing behind.
 import asyncio
 import builtins
 import hashlib
-import logging
 import os
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
@@ -16,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
-from uuid import UUID
 
 import msgspec
 import obstore
@@ -29,8 +27,6 @@ from quarry_common.settings import BlobSettings, SettingsError
 if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import ClientConfig
-
-log = logging.getLogger(__name__)
 
 PART_BYTES: Final = 8 << 20
 """S3 refuses parts below 5 MiB; two of these are held at most for one upload."""
@@ -56,36 +52,13 @@ class BlobEntry(msgspec.Struct, frozen=True):
     modified_at: datetime
 
 
-class ForeignBlobError(NotFoundError):
-    """A path that is not the tenant's: whoever named it is wrong, and learns of nothing there."""
-
-
 class BlobStore:
-    """Puts, gets, lists and deletes blobs by their path, such as `tenants/<id>/uploads/<uuid>`.
+    """Puts, gets, lists and deletes blobs by their path, such as `tenants/<id>/uploads/<uuid>`."""
 
-    What is done for a tenant is done through `of`: then a path that is another's reaches no store, wherever
-    it comes from. Every method of it raises `ForeignBlobError` for one.
-    """
-
-    def __init__(self, store: ObjectStore, folder: Path | None = None, within: str = "") -> None:
-        """Wrap `store`; `folder` is where a local one keeps its files, `within` the only folder to be
-        reached."""
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        """Wrap `store`; `folder` is where a local one keeps its files."""
         self._store = store
         self._folder = folder
-        self._within = within
-
-    def of(self, tenant_id: UUID) -> "BlobStore":
-        """Return the store as one tenant may use it."""
-        return BlobStore(self._store, self._folder, f"{tenant_folder(tenant_id)}/")
-
-    def require(self, path: str) -> str:
-        """Return `path`. Raises `ForeignBlobError` when it is not within reach."""
-        if not path.startswith(self._within) or ".." in path.split("/"):
-            log.error(
-                "a path of the blob store is not the tenant's", extra={"path": path, "within": self._within}
-            )
-            raise ForeignBlobError("There is no such blob.")
-        return path
 
     async def put_stream(self, path: str, chunks: AsyncIterable[bytes], *, max_bytes: int) -> Stored:
         """Write `chunks` to `path` and return size and digest.
@@ -97,11 +70,7 @@ class BlobStore:
         try:
             with _failures(path):
                 await obstore.put_async(
-                    self._store,
-                    self.require(path),
-                    counted,
-                    chunk_size=PART_BYTES,
-                    max_concurrency=PARTS_IN_FLIGHT,
+                    self._store, path, counted, chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT
                 )
         finally:
             counted.close()
@@ -114,13 +83,13 @@ class BlobStore:
     async def put_bytes(self, path: str, body: bytes) -> Stored:
         """Write a small `body` to `path`. Raises `UnavailableError` when the store fails."""
         with _failures(path):
-            await obstore.put_async(self._store, self.require(path), body, use_multipart=False)
+            await obstore.put_async(self._store, path, body, use_multipart=False)
         return Stored(path, len(body), hashlib.sha256(body).hexdigest())
 
     async def get_text(self, path: str) -> str:
         """Return the UTF-8 text at `path`. Raises `NotFoundError` or `UnavailableError`."""
         with _failures(path):
-            found = await obstore.get_async(self._store, self.require(path))
+            found = await obstore.get_async(self._store, path)
             return bytes(await found.bytes_async()).decode()
 
     async def open(self, path: str) -> tuple[int, AsyncIterator[bytes]]:
@@ -129,7 +98,7 @@ class BlobStore:
         Raises `NotFoundError` or `UnavailableError`, the latter also while the pieces are read.
         """
         with _failures(path):
-            found = await obstore.get_async(self._store, self.require(path))
+            found = await obstore.get_async(self._store, path)
         return found.meta["size"], _pieces(path, found)
 
     async def get_range(self, path: str, start: int, end: int) -> bytes:
@@ -137,7 +106,7 @@ class BlobStore:
         if start >= end:
             return b""
         with _failures(path):
-            return bytes(await obstore.get_range_async(self._store, self.require(path), start=start, end=end))
+            return bytes(await obstore.get_range_async(self._store, path, start=start, end=end))
 
     @asynccontextmanager
     async def local_copy(self, path: str) -> AsyncIterator[Path]:
@@ -146,7 +115,7 @@ class BlobStore:
         Raises `NotFoundError` or `UnavailableError`.
         """
         if self._folder is not None:
-            own = self._folder / self.require(path)
+            own = self._folder / path
             if not await asyncio.to_thread(own.is_file):
                 raise NotFoundError(f"There is no blob at {path}.")
             yield own
@@ -165,7 +134,7 @@ class BlobStore:
         file = await asyncio.to_thread(destination.open, "wb")
         try:
             with _failures(path):
-                found = await obstore.get_async(self._store, self.require(path))
+                found = await obstore.get_async(self._store, path)
                 async for chunk in found.stream(min_chunk_size=MIB):
                     await asyncio.to_thread(file.write, chunk)
                     size_bytes += len(chunk)
@@ -178,7 +147,6 @@ class BlobStore:
 
     async def delete(self, path: str) -> None:
         """Remove the blob at `path`; one that is missing is fine. Raises `UnavailableError`."""
-        self.require(path)
         try:
             with _failures(path):
                 await obstore.delete_async(self._store, path)
@@ -189,9 +157,7 @@ class BlobStore:
         """Return up to `limit` blobs below the folder `prefix`. Raises `UnavailableError`."""
         found: builtins.list[BlobEntry] = []
         with _failures(prefix):
-            async for page in obstore.list(
-                self._store, self.require(prefix), chunk_size=min(limit, LIST_PAGE)
-            ):
+            async for page in obstore.list(self._store, prefix, chunk_size=min(limit, LIST_PAGE)):
                 found += [BlobEntry(item["path"], item["size"], item["last_modified"]) for item in page]
                 if len(found) >= limit:
                     break
@@ -200,7 +166,7 @@ class BlobStore:
     async def list(self, prefix: str) -> AsyncIterator[BlobEntry]:
         """Yield every blob below the folder `prefix`, in no order. Raises `UnavailableError`."""
         with _failures(prefix):
-            async for page in obstore.list(self._store, self.require(prefix), chunk_size=LIST_PAGE):
+            async for page in obstore.list(self._store, prefix, chunk_size=LIST_PAGE):
                 for item in page:
                     yield BlobEntry(item["path"], item["size"], item["last_modified"])
 
@@ -238,11 +204,6 @@ class _Counted:
     def close(self) -> None:
         if self._next is not None:
             self._next.cancel()
-
-
-def tenant_folder(tenant_id: UUID) -> str:
-    """Return the folder that holds everything of a tenant."""
-    return f"tenants/{tenant_id}"
 
 
 def open_store(settings: BlobSettings) -> BlobStore:

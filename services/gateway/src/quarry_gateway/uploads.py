@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
-from quarry_common.blobs import BlobStore, tenant_folder
+from quarry_common.blobs import BlobStore
 from quarry_common.contracts.documents import BlobRef
 from quarry_common.errors import FieldError, MalformedError, PayloadTooLargeError
 from quarry_common.ids import new_id
@@ -146,7 +146,7 @@ class _Part:
 
 def upload_path(tenant_id: UUID) -> str:
     """Return a new place in the blob store for something that a tenant uploads."""
-    return f"{tenant_folder(tenant_id)}/uploads/{new_id()}"
+    return f"tenants/{tenant_id}/uploads/{new_id()}"
 
 
 def clean_file_name(name: str) -> str:

@@ -38,7 +38,7 @@ async def get_content(request: Call, document_id: FromPath[str]) -> Stream:
     gateway = gateway_of(request)
     content = await gateway.ask(GET_CONTENT, named(request, document_id))
     try:
-        size_bytes, pieces = await gateway.blobs.of(request.auth.tenant_id).open(content.path)
+        size_bytes, pieces = await gateway.blobs.open(content.path)
     except NotFoundError:
         raise NotFoundError("There is no such document.") from None  # it was purged just now
     headers = {"content-length": str(size_bytes)}

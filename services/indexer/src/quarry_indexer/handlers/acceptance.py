@@ -91,7 +91,7 @@ class Acceptance:
         except NoRoomError as error:
             await self._tell_refused(request.tenant_id, request.room, error)
             raise
-        await self._finish(request.tenant_id, [item], batch, new)
+        await self._finish([item], batch, new)
         accepted = batch.results[0].accepted
         assert accepted is not None  # noqa: S101 - `work` raised otherwise
         return accepted
@@ -118,7 +118,7 @@ class Acceptance:
 
         digest = request_digest(ACCEPT_BATCH.name, request.request_sha256.hex(), len(request.items))
         batch, new = await self._once(request, digest, work)
-        await self._finish(request.tenant_id, request.items, batch, new)
+        await self._finish(request.items, batch, new)
         return batch
 
     async def _once(
@@ -199,9 +199,7 @@ class Acceptance:
                 )
         return refused
 
-    async def _finish(
-        self, tenant_id: UUID, items: Sequence[BatchItem], batch: AcceptedBatch, new: bool
-    ) -> None:
+    async def _finish(self, items: Sequence[BatchItem], batch: AcceptedBatch, new: bool) -> None:
         """Wake the workers, and remove stored bodies that no version names."""
         used = [
             new and result.accepted is not None and not result.accepted.unchanged for result in batch.results
@@ -210,11 +208,11 @@ class Acceptance:
             self._wake()
         for item, needed in zip(items, used, strict=True):
             if item.blob is not None and not needed:
-                await self._remove(tenant_id, item.blob)
+                await self._remove(item.blob)
 
-    async def _remove(self, tenant_id: UUID, blob: BlobRef) -> None:
+    async def _remove(self, blob: BlobRef) -> None:
         try:
-            await self._blobs.of(tenant_id).delete(blob.path)
+            await self._blobs.delete(blob.path)
         except UnavailableError:
             log.warning("a stored body that nobody needs is left to the sweep", extra={"path": blob.path})
 

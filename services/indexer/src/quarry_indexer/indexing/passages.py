@@ -55,7 +55,7 @@ class Stored:
             part = await chunks.page(connection, version.document_id, version.version, first, limit)
         if not part:
             return []
-        return await read_passages(self._blobs.of(version.tenant_id), version.text_path or "", part)
+        return await read_passages(self._blobs, version.text_path or "", part)
 
 
 async def read_passages(blobs: BlobStore, text_path: str, part: Sequence[Chunk]) -> list[Passage]:

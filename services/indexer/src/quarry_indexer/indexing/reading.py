@@ -159,14 +159,13 @@ class Reader:
                 "a title alone",
                 (document.text.encode(), made),
             )
-            await self._blobs.of(lease.tenant_id).put_bytes(read.found.text_path, document.text.encode())
+            await self._blobs.put_bytes(read.found.text_path, document.text.encode())
             return read
-        blobs = self._blobs.of(lease.tenant_id)
         where = {"document.id": str(lease.document_id)}
         try:
             async with AsyncExitStack() as stack:
                 with tracing.span("index fetch", attributes=where):
-                    file = await stack.enter_async_context(blobs.local_copy(version.blob_path))
+                    file = await stack.enter_async_context(self._blobs.local_copy(version.blob_path))
                 if len(bundle.members) == 1:
                     await self._enter(bundle, Stage.PARSE)
                 with tracing.span("index parse", attributes=where):
@@ -183,15 +182,14 @@ class Reader:
             owner=str(lease.tenant_id) if self._fair else "",
             alone=lease.alone,
         ) as document:
-            blobs = self._blobs.of(lease.tenant_id)
             found = _parsed(version, document.title, document.doc_type, document.chunk_count)
             said = _said(document)
             if document.text_bytes <= SMALL_TEXT_BYTES:
                 text = b"".join([piece async for piece in document.text()])
                 made = [chunk async for page in document.chunks() for chunk in page]
-                await blobs.put_bytes(found.text_path, text)
+                await self._blobs.put_bytes(found.text_path, text)
                 return _Read(lease, version, found, said, (text, made))
-            await blobs.put_stream(found.text_path, document.text(), max_bytes=document.text_bytes)
+            await self._blobs.put_stream(found.text_path, document.text(), max_bytes=document.text_bytes)
             await self._enter(bundle, Stage.CHUNK)
             await self._store(bundle, lease, document.chunks())
             return _Read(lease, version, found, said, None)

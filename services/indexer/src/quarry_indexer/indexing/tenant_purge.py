@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from quarry_common.blobs import BlobStore, tenant_folder
+from quarry_common.blobs import BlobStore
 from quarry_common.contracts.purging import Counts, Purged
 from quarry_common.errors import DeadlineExceededError
 from quarry_common.postgres.pool import Database
@@ -97,7 +97,7 @@ class TenantPurge:
 
     async def _some_blobs(self, tenant_id: UUID) -> Counts:
         async with _in_time():
-            found = await self._blobs.first(tenant_folder(tenant_id), BLOBS_AT_ONCE)
+            found = await self._blobs.first(_folder(tenant_id), BLOBS_AT_ONCE)
             await asyncio.gather(*(self._blobs.delete(entry.path) for entry in found))
         size_bytes = sum(entry.size_bytes for entry in found)
         return _gone("blobs.objects", len(found)) | _gone("blobs.bytes", size_bytes)
@@ -122,7 +122,7 @@ class TenantPurge:
 
     async def _left(self, tenant_id: UUID) -> Counts:
         async with _in_time():
-            blobs = await self._blobs.first(tenant_folder(tenant_id), COUNTED)
+            blobs = await self._blobs.first(_folder(tenant_id), COUNTED)
         async with self._database.tenant_transaction(tenant_id) as connection:
             rows = await purging.left(connection, tenant_id, COUNTED)
         return {f"postgres.indexer.{table}": count for table, count in rows.items()} | {
@@ -139,6 +139,10 @@ async def _in_time() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise DeadlineExceededError("The blob store did not answer in time.", retry_after_seconds=2) from None
+
+
+def _folder(tenant_id: UUID) -> str:
+    return f"tenants/{tenant_id}"
 
 
 def _gone(store: str, count: int) -> Counts:
