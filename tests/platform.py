@@ -19,7 +19,9 @@ from quarry_client import AsyncClient, RetryPolicy
 from quarry_client.retry import PATIENT
 from quarry_client.types import Answer, Job
 from quarry_common.contracts.tenancy import TENANT_SCOPES
-from quarry_common.settings import QdrantSettings, load
+from quarry_common.messaging.broker import connect as connect_nats
+from quarry_common.messaging.rpc import RpcClient
+from quarry_common.settings import NatsSettings, QdrantSettings, load
 from quarry_common.vectors.connection import connect as connect_qdrant
 from quarry_common.vectors.index import VectorIndex
 from quarry_local.layout import Layout
@@ -158,6 +160,13 @@ class Platform:
             yield connection
         finally:
             await connection.close(timeout=10)
+
+    @asynccontextmanager
+    async def rpc(self) -> AsyncIterator[RpcClient]:
+        """Yield how services ask each other."""
+        settings = load(NatsSettings, {"NATS_URL": self.plan.shared["NATS_URL"]})
+        async with connect_nats(settings, "test") as connection:
+            yield RpcClient(connection)
 
     @asynccontextmanager
     async def index(self, embedder_id: str, dimensions: int = 384) -> AsyncIterator[VectorIndex]:
