@@ -1,4 +1,4 @@
-"""What no route lets an attacker ask for: each store's own check is asked directly, or after another failed."""
+"""What no route lets an attacker ask for: what keeps tenants apart in a store, after all before it failed."""
 
 from pathlib import Path
 
@@ -6,10 +6,20 @@ import pytest
 from tests.attack.conftest import Attacker, Victim
 from tests.attack.judge import faults
 from tests.attack.wire import request
-from tests.platform import Platform, until
+from tests.platform import Platform, Tenant, until
 
-from quarry_common.contracts.documents import ACCEPT, Accept, BlobRef, DocumentFields
+from quarry_common.contracts.documents import ACCEPT, Accept, Accepted, BlobRef, DocumentFields
 from quarry_common.errors import RemoteError
+
+_READABLE = """
+    SELECT n.nspname AS service, c.oid::regclass::text AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+    WHERE c.relkind IN ('r', 'p')
+        AND has_column_privilege('quarry_' || n.nspname, c.oid, 'tenant_id', 'SELECT')
+"""
+_TEXT_PATH = "SELECT text_path FROM indexer.versions WHERE document_id = $1"
+_SET_TEXT_PATH = "UPDATE indexer.versions SET text_path = $2 WHERE document_id = $1"
 
 
 def files_of(platform: Platform, victim: Victim, kind: str) -> list[str]:
@@ -21,6 +31,34 @@ def files_of(platform: Platform, victim: Victim, kind: str) -> list[str]:
         for path in found
         if path.is_file() and victim.secret.encode() in path.read_bytes()
     ]
+
+
+async def text_of(tenant: Tenant, taken: Accepted) -> str:
+    """Return the text of a document that was taken in, once it is there; the problem when there is none."""
+    await tenant.finished(taken.job_id)
+    return (await tenant.http.get(f"/api/documents/{taken.document_id}/content")).text
+
+
+async def test_a_service_sees_no_row_of_another_tenant(
+    platform: Platform, attacker: Attacker, victim: Victim
+) -> None:
+    async with platform.database() as database:
+        tables = [(row["service"], row["name"]) for row in await database.fetch(_READABLE)]
+        theirs = [
+            name
+            for _, name in tables
+            if await database.fetchval(f"SELECT count(*) FROM {name} WHERE tenant_id = $1", victim.tenant.id)
+        ]
+        seen = []
+        for service, name in tables:
+            async with database.transaction():
+                await database.execute("SELECT set_config('app.tenant_id', $1, true)", str(attacker.own.id))
+                await database.execute(f"SET LOCAL ROLE quarry_{service}")
+                foreign = f"SELECT count(*) FROM {name} WHERE tenant_id <> $1"
+                seen += [name] if await database.fetchval(foreign, attacker.own.id) else []
+
+    assert {"indexer.documents", "indexer.versions", "indexer.chunks", "tenants.api_keys"} <= set(theirs)
+    assert seen == []
 
 
 async def test_an_answer_that_is_cached_for_a_tenant_is_given_to_no_other(
@@ -45,19 +83,17 @@ async def test_a_body_of_another_tenant_is_not_taken_in(
 ) -> None:
     (path,) = files_of(platform, victim, "uploads")
     asked = Accept(attacker.own.id, DocumentFields(title="Mine"), BlobRef(path, 1, "0" * 64, "mine.txt"))
-    text = ""
 
     async with platform.rpc() as rpc:
         try:
-            accepted = await rpc.call(ACCEPT, asked)
-        except RemoteError as refused:
-            assert refused.data.code == "not_found"
+            taken = await rpc.call(ACCEPT, asked)
+        except RemoteError as error:
+            code, text = error.data.code, ""
         else:
-            await attacker.own.finished(accepted.job_id)
-            answer = await attacker.own.http.get(f"/api/documents/{accepted.document_id}/content")
-            text = answer.text
+            code, text = "", await text_of(attacker.own, taken)
 
     assert victim.secret not in text
+    assert code == "not_found"
 
 
 @pytest.mark.parametrize("part", ["content", "chunks"])
@@ -66,14 +102,14 @@ async def test_a_row_that_names_a_text_of_another_tenant_does_not_open_it(
 ) -> None:
     job = await attacker.own.put(f"{victim.secret}/{part}", "Mine. " * 20)
     (path,) = files_of(platform, victim, "texts")
-    async with platform.database() as database:
-        changed = await database.execute(
-            "UPDATE indexer.versions SET text_path = $2 WHERE document_id = $1", job.document_id, path
-        )
-    assert changed == "UPDATE 1"
-
     key = {"x-api-key": attacker.own.key}
-    answer = await attacker.host.send(request("GET", f"/api/documents/{job.document_id}/{part}", key))
 
+    async with platform.database() as database:
+        own = await database.fetchval(_TEXT_PATH, job.document_id)
+        await database.execute(_SET_TEXT_PATH, job.document_id, path)
+        answer = await attacker.host.send(request("GET", f"/api/documents/{job.document_id}/{part}", key))
+        await database.execute(_SET_TEXT_PATH, job.document_id, own)
+
+    assert path != own
     assert victim.secret not in answer.body.decode()
     assert not faults(answer, {404})
