@@ -8,8 +8,11 @@ from tests.attack.judge import faults
 from tests.attack.wire import request
 from tests.platform import Platform, Tenant, until
 
+from quarry_common.cache.cache import open_cache
+from quarry_common.cache.settings import CacheSettings
 from quarry_common.contracts.documents import ACCEPT, Accept, Accepted, BlobRef, DocumentFields
 from quarry_common.errors import RemoteError
+from quarry_common.settings import load
 
 _READABLE = """
     SELECT n.nspname AS service, c.oid::regclass::text AS name
@@ -76,6 +79,22 @@ async def test_an_answer_that_is_cached_for_a_tenant_is_given_to_no_other(
     answer = (await attacker.own.http.post("/api/search", json=body)).json()
 
     assert victim.ids["document_id"] not in {result["document_id"] for result in answer["results"]}
+
+
+async def test_a_value_that_is_cached_for_a_tenant_is_found_for_no_other(
+    platform: Platform, attacker: Attacker, victim: Victim
+) -> None:
+    settings = load(CacheSettings, {"REDIS_URL": platform.plan.shared["REDIS_URL"]})
+    kept = victim.secret.encode()
+
+    # Two processes: what the second finds comes from Redis first, then from its memory.
+    async with open_cache(settings, "attack") as first, open_cache(settings, "attack") as second:
+        await first.set(victim.tenant.id, "key", kept)
+        found = [await second.get(attacker.own.id, "key"), await first.get(attacker.own.id, "key")]
+        theirs = await second.get(victim.tenant.id, "key")
+
+    assert theirs == kept
+    assert found == [None, None]
 
 
 async def test_a_body_of_another_tenant_is_not_taken_in(

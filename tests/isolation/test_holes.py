@@ -50,6 +50,10 @@ async def cached(parties: Parties) -> None:
     )
 
 
+async def value(parties: Parties) -> None:
+    await stores.test_a_value_that_is_cached_for_a_tenant_is_found_for_no_other(*parties)
+
+
 async def body(parties: Parties) -> None:
     await stores.test_a_body_of_another_tenant_is_not_taken_in(*parties)
 
@@ -63,11 +67,12 @@ async def chunks(parties: Parties) -> None:
 
 
 Attack = Callable[[Parties], Awaitable[None]]
-ATTACKS: tuple[Attack, ...] = (search, cached, body, content, chunks, rows, ids)
+ATTACKS: tuple[Attack, ...] = (search, cached, value, body, content, chunks, rows, ids)
 NOTICED: dict[str, tuple[Attack, ...]] = {
     "rows": (rows, ids),
     "vectors": (search,),
     "cache": (cached,),
+    "keys": (value,),
     "blobs": (body, content, chunks),
 }
 """By the store that lacks its filter, the attacks that succeed then."""
@@ -76,6 +81,7 @@ PROOFS: dict[Attack, Callable[[Parties], str]] = {
     ids: lambda _: "assert 200 == 404",
     search: lambda parties: parties.victim.ids["document_id"],
     cached: lambda parties: parties.victim.ids["document_id"],
+    value: lambda parties: parties.victim.secret,
     body: lambda parties: parties.victim.secret,
     content: lambda parties: parties.victim.secret,
     chunks: lambda parties: parties.victim.secret,
