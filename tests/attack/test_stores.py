@@ -119,7 +119,7 @@ async def test_a_body_of_another_tenant_is_not_taken_in(
 async def test_a_row_that_names_a_text_of_another_tenant_does_not_open_it(
     platform: Platform, attacker: Attacker, victim: Victim, part: str
 ) -> None:
-    job = await attacker.own.put(f"{victim.secret}/{part}", "Mine. " * 20)
+    job = await attacker.own.put(f"mine/{part}", "Mine. " * 20)
     (path,) = files_of(platform, victim, "texts")
     key = {"x-api-key": attacker.own.key}
 
