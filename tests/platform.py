@@ -23,6 +23,7 @@ from quarry_client.types import Answer, Job
 from quarry_common.cache.connection import open_redis
 from quarry_common.contracts.tenancy import TENANT_SCOPES
 from quarry_common.messaging import broker
+from quarry_common.messaging.rpc import RpcClient
 from quarry_common.settings import NatsSettings, QdrantSettings, RedisSettings, load
 from quarry_common.vectors.connection import connect as connect_qdrant
 from quarry_common.vectors.index import VectorIndex
@@ -180,6 +181,12 @@ class Platform:
         settings = load(NatsSettings, {"NATS_URL": self.plan.shared["NATS_URL"]})
         async with broker.connect(settings, "test") as connection:
             yield connection
+
+    @asynccontextmanager
+    async def rpc(self) -> AsyncIterator[RpcClient]:
+        """Yield how services ask each other."""
+        async with self.bus() as connection:
+            yield RpcClient(connection)
 
     @asynccontextmanager
     async def index(self, embedder_id: str, dimensions: int = 384) -> AsyncIterator[VectorIndex]:

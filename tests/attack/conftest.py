@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -63,20 +64,14 @@ class Victim:
     """A word that stands in each of its things."""
 
 
-@pytest.fixture(scope="session")
-def host(platform: Platform) -> Host:
-    """Return where the API is."""
+@asynccontextmanager
+async def attacking(platform: Platform) -> AsyncIterator[Attacker]:
+    """Yield who attacks, with a tenant of his own."""
     parts = urlsplit(platform.url)
     assert parts.hostname
     assert parts.port
-    return Host(parts.hostname, parts.port)
-
-
-@pytest.fixture(scope="session")
-async def attacker(platform: Platform, host: Host) -> AsyncIterator[Attacker]:
-    """Yield who attacks, with a tenant of his own."""
     async with platform.tenant() as own:
-        yield Attacker(host, own, platform.operator_key)
+        yield Attacker(Host(parts.hostname, parts.port), own, platform.operator_key)
 
 
 async def damaged(tenant: Tenant, title: str) -> str:
@@ -88,8 +83,8 @@ async def damaged(tenant: Tenant, title: str) -> str:
     return str(job.id)
 
 
-@pytest.fixture(scope="session")
-async def victim(platform: Platform) -> AsyncIterator[Victim]:
+@asynccontextmanager
+async def worth_stealing_from(platform: Platform) -> AsyncIterator[Victim]:
     """Yield a tenant with one of each thing, each named with the same secret word."""
     secret = f"zebra{secrets.token_hex(6)}"
     async with platform.tenant() as tenant:
@@ -118,6 +113,26 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
             "slug": tenant.slug,
         }
         yield Victim(tenant, ids, dead, secret)
+
+
+@pytest.fixture(scope="session")
+async def attacker(platform: Platform) -> AsyncIterator[Attacker]:
+    """Yield who attacks."""
+    async with attacking(platform) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def host(attacker: Attacker) -> Host:
+    """Return where the API is."""
+    return attacker.host
+
+
+@pytest.fixture(scope="session")
+async def victim(platform: Platform) -> AsyncIterator[Victim]:
+    """Yield whom all attack."""
+    async with worth_stealing_from(platform) as made:
+        yield made
 
 
 @pytest.fixture(scope="module", autouse=True)
