@@ -112,7 +112,7 @@ CASES: list[tuple[Callable[[Any], Any], str, dict[str, str], object, object, obj
     ),
     (
         lambda c: c.webhooks_overview(only_failing=True).endpoints[0].tenant_id,
-        "GET /api/admin/webhooks", {"only_failing": "true", "limit": "50"}, None, OVERVIEW, OTHER,
+        "GET /api/admin/webhooks", {"only": "failing", "limit": "50"}, None, OVERVIEW, OTHER,
     ),
 ]  # fmt: skip
 

@@ -206,7 +206,7 @@ async def test_the_operator_sees_all_and_a_tenant_does_not(client, http, backend
     assert (await client.get("/api/admin/webhooks")).status_code == 403
     http.headers["X-API-Key"] = backend.key(operator=True)
 
-    answer = await http.get("/api/admin/webhooks", params={"only_failing": "true"})
+    answer = await http.get("/api/admin/webhooks", params={"only": "failing"})
 
     assert (answer.json()["pending"], answer.json()["held"]) == (3, 2)
     assert answer.json()["endpoints"] == [{"tenant_id": str(backend.acme.id), "endpoint": made}]

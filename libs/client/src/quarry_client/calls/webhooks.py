@@ -199,7 +199,5 @@ def webhooks_overview(
     *, only_failing: bool = False, limit: int = 50, cursor: str | None = None
 ) -> Call[types.WebhooksOverview]:
     """Read what waits over all tenants; for operators."""
-    failing = "true" if only_failing else None
-    return get(
-        "/api/admin/webhooks", types.WebhooksOverview, only_failing=failing, limit=limit, cursor=cursor
-    )
+    only = "failing" if only_failing else None
+    return get("/api/admin/webhooks", types.WebhooksOverview, only=only, limit=limit, cursor=cursor)

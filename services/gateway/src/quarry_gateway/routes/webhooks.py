@@ -1,5 +1,6 @@
 """Webhooks: where a tenant's events are delivered to."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -55,12 +56,19 @@ class SecretRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: Annotated[Secret | None, Meta(description="One is made when none is given.")] = None
 
 
+class Only(StrEnum):
+    """Some of the endpoints."""
+
+    FAILING = "failing"
+
+
 class OverviewQuery(PageQuery, frozen=True):
     """Which endpoints to show."""
 
-    only_failing: Annotated[
-        bool, Meta(description="Only those that fail, or were disabled because they did or said so.")
-    ] = False
+    only: Annotated[
+        Only | None,
+        Meta(description="`failing`: those that fail, or were disabled because they did or said so."),
+    ] = None
 
 
 @get(
@@ -263,7 +271,7 @@ async def rotate_webhook_secret(request: Call, webhook_id: FromPath[str]) -> Res
 async def show_webhooks(request: Call) -> Response[bytes]:
     """Answer the operator's view."""
     query = decode_query(request.scope["query_string"], OverviewQuery)
-    asked = Overview(query.limit, query.only_failing, query.cursor)
+    asked = Overview(query.limit, query.only is Only.FAILING, query.cursor)
     return reply(await gateway_of(request).ask(WEBHOOKS_OVERVIEW, asked))
 
 

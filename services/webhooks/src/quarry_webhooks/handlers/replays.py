@@ -26,10 +26,10 @@ class Replays:
         Raises `NotFoundError`, `ValidationError`, and `ConflictError` when too many have not ended.
         """
         ref, now = request.ref, datetime.now(UTC)
-        rules.check_range(request, now)
 
         async def store(connection: Connection) -> Replay:
             endpoint = await locked(connection, ref)
+            rules.check_range(request, now)
             rules.check_open(await repository.unfinished(connection, ref.endpoint_id))
             types = request.event_types or endpoint.event_types
             wanted = msgspec.structs.replace(request, event_types=types)

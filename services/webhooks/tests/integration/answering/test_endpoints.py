@@ -211,6 +211,20 @@ async def test_what_waits_is_held_while_its_endpoint_is_switched_off(
     assert (on.disabled_reason, on.pending, on.held) == (None, 1, 0)
 
 
+async def test_what_was_held_is_due_at_once_when_its_endpoint_is_enabled(
+    tenant: Tenant, admin: Connection
+) -> None:
+    endpoint, due = await tenant.endpoint(), "SELECT due_at FROM queues WHERE endpoint_id = $1"
+    held = await delivery(admin, endpoint, tenant, "held")
+
+    await update(tenant, endpoint, enabled=True)
+    attempt = await admin.fetchval("SELECT next_attempt_at FROM deliveries WHERE id = $1", held)
+    assert await admin.fetchval(due, endpoint.id) == attempt
+
+    await update(tenant, endpoint, enabled=False)
+    assert await admin.fetchval(due, endpoint.id) is None
+
+
 @pytest.mark.parametrize("changes", [{"enabled": True}, {"url": "https://other.example/"}])
 async def test_who_is_enabled_or_moved_begins_anew(
     tenant: Tenant, admin: Connection, changes: dict[str, object]
