@@ -98,6 +98,8 @@ async def worth_stealing_from(platform: Platform) -> AsyncIterator[Victim]:
         )
         test = await tenant.client.send_webhook_test(hook.endpoint.id)
         replay = await tenant.client.replay_webhook(hook.endpoint.id, since=test.created_at)
+        judged = await tenant.http.post("/api/judged-sets", json={"name": secret, "collection": secret})
+        await tenant.http.post("/api/search", json={"query": secret, "user_id": secret})
         dead = await damaged(tenant, secret)
         ids = {
             "document_id": str(job.document_id),
@@ -107,6 +109,8 @@ async def worth_stealing_from(platform: Platform) -> AsyncIterator[Victim]:
             "webhook_id": str(hook.endpoint.id),
             "delivery_id": str(test.id),
             "replay_id": str(replay.id),
+            "set_id": judged.json()["judged_set"]["id"],
+            "user_id": secret,
             "domain": claim.name,
             "name": secret,
             "external_id": f"{secret}/1",

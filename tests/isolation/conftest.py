@@ -14,7 +14,7 @@ from quarry_common.cache.keys import EntryKey, Generation, entry_key
 HOLES = Path(__file__).parent / "holes"
 _GUARDED = """
     SELECT c.oid::regclass::text FROM pg_class c
-    WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity AND EXISTS (
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relrowsecurity AND EXISTS (
         SELECT FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
 """

@@ -34,11 +34,15 @@ class UserHandlers:
         )
 
     async def forget(self, asked: ForgetUser) -> Forgotten:
-        """Delete what is recorded of a user; what comes late of the time before is not written down
-        either."""
+        """Delete what is recorded of a user; what comes late of the time before is not written down either.
+
+        Raises `NotFoundError` when nothing was recorded: what comes late is kept out all the same.
+        """
         async with self._database.tenant_transaction(asked.tenant_id) as connection:
             await users.remember_forgotten(connection, asked.tenant_id, digest_of(asked.user_id))
             searches, interactions, days = await users.forget(connection, asked.tenant_id, asked.user_id)
             if days:
                 await recording.mark(connection, {(asked.tenant_id, day) for day in days})
+        if not searches and not interactions:
+            raise NotFoundError("Nothing is known of such a user.")
         return Forgotten(searches, interactions)

@@ -261,9 +261,10 @@ async def searches_of_user(request: Call, user_id: FromPath[str]) -> Response[by
             description=(
                 "Searches and what was done with their answers; figures follow within minutes. What comes "
                 "late of "
-                "the time before is not recorded either. A user who was never seen is no error."
+                "the time before is not recorded either, also of a user of whom nothing is known (404)."
             ),
             replies={200: Forgotten},
+            errors=(404,),
         )
     ),
 )
@@ -286,8 +287,7 @@ async def forget_user(request: Call, user_id: FromPath[str]) -> Response[bytes]:
             summary="Read every recorded search",
             description=(
                 "As CSV, or with `format=ndjson` as lines of JSON, oldest first. In CSV a text that a "
-                "spreadsheet "
-                f"would take for a formula has an apostrophe before it. {ACROSS}"
+                f"spreadsheet would take for a formula has an apostrophe before it. {ACROSS}"
             ),
             query=ExportQuery,
             replies={200: CSV},
