@@ -45,7 +45,8 @@ async def everything_of(victim: Victim) -> dict[str, str]:
         f"/api/documents/{document}/chunks", f"/api/documents/by-external-id/{own}?collection={ids['name']}",
         f"/api/jobs/{ids['job_id']}", f"/api/jobs/{ids['job_id']}/events", "/api/jobs", "/api/dead-letters",
         f"/api/dead-letters/{victim.dead_job_id}", f"/api/collections/{ids['name']}", "/api/keys",
-        "/api/signing-keys", "/api/domains", f"/api/judged-sets/{ids['set_id']}", "/api/webhooks", f"/api/webhooks/{ids['webhook_id']}",
+        "/api/signing-keys", "/api/domains",
+        f"/api/judged-sets/{ids['set_id']}", "/api/webhooks", f"/api/webhooks/{ids['webhook_id']}",
         f"/api/webhooks/{ids['webhook_id']}/deliveries?event_type=webhook.test",
     }  # fmt: skip
     answers = {address: await http.get(address) for address in addresses}

@@ -100,7 +100,7 @@ async def test_a_value_that_is_cached_for_a_tenant_is_found_for_no_other(
 async def test_a_body_of_another_tenant_is_not_taken_in(
     platform: Platform, attacker: Attacker, victim: Victim
 ) -> None:
-    (path,) = files_of(platform, victim, "uploads")
+    path = files_of(platform, victim, "uploads")[0]
     asked = Accept(attacker.own.id, DocumentFields(title="Mine"), BlobRef(path, 1, "0" * 64, "mine.txt"))
 
     async with platform.rpc() as rpc:
@@ -120,7 +120,7 @@ async def test_a_row_that_names_a_text_of_another_tenant_does_not_open_it(
     platform: Platform, attacker: Attacker, victim: Victim, part: str
 ) -> None:
     job = await attacker.own.put(f"mine/{part}", "Mine. " * 20)
-    (path,) = files_of(platform, victim, "texts")
+    path = files_of(platform, victim, "texts")[0]
     key = {"x-api-key": attacker.own.key}
 
     async with platform.database() as database:

@@ -27,7 +27,7 @@ from quarry_gateway.routes import HANDLERS
 from quarry_gateway.routes.system import VERSION
 
 EXPECTED = {
-    "GET /api/webhooks/event-types": "webhooks:read",
+    "GET /api/webhooks/event-types": "webhooks:read or platform",
     "POST /api/webhooks": "webhooks:write",
     "GET /api/webhooks": "webhooks:read",
     "GET /api/webhooks/{webhook_id:str}": "webhooks:read",

@@ -76,6 +76,7 @@ class OverviewQuery(PageQuery, frozen=True):
     opt=declare(
         Operation(
             access=Scope.WEBHOOKS_READ,
+            also=Scope.PLATFORM,
             tag=TAG,
             summary="List the types of events",
             description="What each means, the JSON Schema of its `data`, and an example of that.",
