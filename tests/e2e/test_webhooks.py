@@ -1,4 +1,4 @@
-"""What happens in a tenant reaches its endpoints, from a document that is sent to a receiver that verifies."""
+"""What happens in a tenant reaches its endpoints: from a document sent to a receiver that verifies."""
 
 import asyncio
 import json

@@ -1,5 +1,16 @@
 """Every operation of the API as data: what is sent, and what type the answer has. No I/O happens here."""
 
+from quarry_client.calls.analytics import (
+    export_searches,
+    forget_user,
+    popular_queries,
+    queries_of_low_confidence,
+    queries_without_results,
+    search_stats,
+    search_timeseries,
+    searches_of_user,
+    trending_queries,
+)
 from quarry_client.calls.audit import list_audit, verify_audit
 from quarry_client.calls.caches import cache_stats, purge_cache
 from quarry_client.calls.call import (
@@ -113,8 +124,10 @@ __all__ = [
     "delete_webhook",
     "discard_dead_letters",
     "export_all_usage",
+    "export_searches",
     "export_usage",
     "find_document",
+    "forget_user",
     "get_collection",
     "get_content",
     "get_dead_letter",
@@ -144,11 +157,14 @@ __all__ = [
     "media_type_of",
     "own_tenant",
     "patch_document",
+    "popular_queries",
     "purge_cache",
     "purge_receipt",
     "put_document",
     "put_documents",
     "put_file",
+    "queries_of_low_confidence",
+    "queries_without_results",
     "recover_webhook",
     "redeliver",
     "reindex",
@@ -164,7 +180,11 @@ __all__ = [
     "rotate_webhook_secret",
     "search",
     "search_batch",
+    "search_stats",
+    "search_timeseries",
+    "searches_of_user",
     "send_webhook_test",
+    "trending_queries",
     "update_collection",
     "update_own_tenant",
     "update_tenant",

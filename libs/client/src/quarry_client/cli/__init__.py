@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from quarry_client.cli.analytics import analytics
 from quarry_client.cli.audit import audit
 from quarry_client.cli.cache import cache
 from quarry_client.cli.collections import collections
@@ -90,6 +91,6 @@ def main() -> None:
 
 for _command in (
     ingest, search, documents, jobs, dead_letters, reindex, collections, keys, signing_keys, tokens,
-    domains, webhooks, tenant, tenants, usage, audit, drift, cache, eval_command,
+    domains, webhooks, tenant, tenants, usage, analytics, audit, drift, cache, eval_command,
 ):  # fmt: skip
     main.add_command(_command)
