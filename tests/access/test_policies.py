@@ -63,7 +63,9 @@ async def test_no_role_of_a_service_owns_anything_or_goes_round_the_policies(pla
             """
             SELECT rolname,
                    rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication AS mighty,
-                   (SELECT count(*) FROM pg_shdepend d WHERE d.refobjid = r.oid AND d.deptype = 'o') AS owned
+                   (SELECT count(*) FROM pg_shdepend d LEFT JOIN pg_class c ON c.oid = d.objid
+                    WHERE d.refobjid = r.oid AND d.deptype = 'o'
+                        AND c.relpersistence IS DISTINCT FROM 't' AND c.relkind IS DISTINCT FROM 't') AS owned
             FROM pg_roles r WHERE rolname LIKE 'quarry\\_%'
             """
         )

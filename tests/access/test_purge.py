@@ -41,7 +41,7 @@ async def rows_of(platform: Platform, tenant: Tenant) -> dict[str, int]:
             """
             SELECT c.oid::regclass::text AS name FROM pg_class c
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
-            WHERE c.relkind = 'r'
+            WHERE c.relkind = 'r' AND c.relpersistence <> 't'
             """
         )
         return {
@@ -63,11 +63,16 @@ async def footprint(platform: Platform, tenant: Tenant, embedder_id: str) -> dic
     volatile = {
         *("tenants.receipts", "tenants.outbox", "indexer.outbox", "indexer.turns"),
         *("tenants.search_days", "tenants.key_days"),
+        *("webhooks.outbox", "webhooks.turns"),
     }
     return {
         "points": points,
         "blobs": blobs,
-        "rows": {name: number for name, number in rows.items() if name not in volatile},
+        "rows": {
+            name: number
+            for name, number in rows.items()
+            if name not in volatile and not name.startswith("analytics.")
+        },
     }
 
 

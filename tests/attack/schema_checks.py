@@ -44,6 +44,17 @@ UNSAYABLE = (
     "settings.synonyms",
     "created_after",
     "created_before",
+    "events",
+    "event_types",
+    "start",
+    "end",
+    "since",
+    "until",
+    "timestamp",
+    "url",
+    "secret",
+    "days",
+    "tz",
 )
 """Fields with rules that no schema tells: of other fields, of other requests, of the time, of who asks.
 

@@ -19,7 +19,20 @@ OF_COLLECTIONS = frozenset(
     {"documents:read", "documents:write", "collections:read", "collections:write", "search"}
 )
 """Scopes for what lies in collections."""
-OF_TENANT = frozenset({"keys:read", "keys:write", "tenant:read", "tenant:write", "audit:read", "platform"})
+OF_TENANT = frozenset(
+    {
+        "keys:read",
+        "keys:write",
+        "tenant:read",
+        "tenant:write",
+        "audit:read",
+        "webhooks:read",
+        "webhooks:write",
+        "analytics:read",
+        "analytics:write",
+        "platform",
+    }
+)
 """Scopes for what is the tenant's or the installation's as a whole: no key bound to collections has them."""
 BOUNDED = [route for route in GUARDED if route.scope in OF_COLLECTIONS]
 OPEN = "open"

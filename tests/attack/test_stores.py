@@ -19,7 +19,7 @@ _READABLE = """
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-        AND has_column_privilege('quarry_' || n.nspname, c.oid, 'tenant_id', 'SELECT')
+        AND has_column_privilege('quarry_' || n.nspname, a.attrelid, a.attnum, 'SELECT')
 """
 _TEXT_PATH = "SELECT text_path FROM indexer.versions WHERE document_id = $1"
 _SET_TEXT_PATH = "UPDATE indexer.versions SET text_path = $2 WHERE document_id = $1"

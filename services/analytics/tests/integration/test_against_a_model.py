@@ -36,7 +36,7 @@ DAYS = 9.0
 
 @pytest.fixture(scope="module")
 def made() -> World:
-    return world(1, [TENANT, OTHER], START, DAYS, 2_500)
+    return world(1, [TENANT, OTHER], START, DAYS, 1_000)
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ def whole(tenant: UUID | None) -> Selection:
 
 
 def selections(planted: Planted) -> Iterator[Selection]:
-    yield whole(None) if len(planted.tenants) < 10 else whole(planted.tenants[1])
+    yield whole(planted.tenants[1])
     yield whole(planted.trending)
     yield msgspec.structs.replace(whole(planted.trending), mode=SearchMode.SEMANTIC)
     yield msgspec.structs.replace(

@@ -77,7 +77,7 @@ def gateway_settings(nats_url: str, blob_folder: Path) -> GatewaySettings:
 @pytest.fixture
 async def backend(nats_url: str) -> AsyncIterator[Backend]:
     backend = Backend()
-    async with answering(backend, nats_url, "tenants", "indexer", "search", "webhooks"):
+    async with answering(backend, nats_url, "tenants", "indexer", "search", "webhooks", "analytics"):
         yield backend
 
 

@@ -28,7 +28,7 @@ _NEVER = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _AUTHORITY = re.compile(r"(?:\[[^\[\]]*:[^\[\]]*\]|[^\[\]:]*)(?::[0-9]*)?")
 
 
-_FORM = "This is not a URL of the form https://HOST[:PORT]/PATH."
+_FORM = "This is no URL of a scheme, a host and a path."
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ def permitted(url: str, policy: Policy) -> Target:
 def _check_scheme(scheme: str, policy: Policy) -> None:
     if scheme == "https" or (scheme == "http" and policy.allow_http):
         return
-    _refuse("A URL begins with https:// or http://." if policy.allow_http else "A URL begins with https://.")
+    _refuse("The scheme is https, or http." if policy.allow_http else "The scheme is https.")
 
 
 def _port(scheme: str, port: int | None) -> int:
