@@ -79,12 +79,12 @@ URLS = [
     ("http://127.0.0.1\t:{port}/", "control characters"),
     ("http:127.0.0.1:{port}/", ""),
     ("http:///127.0.0.1:{port}/", "no host"),
-    ("//127.0.0.1:{port}/", "begins with"),
-    ("gopher://127.0.0.1:{port}/_POST", "begins with"),
-    ("file:///etc/passwd", "begins with"),
+    ("//127.0.0.1:{port}/", "scheme is https"),
+    ("gopher://127.0.0.1:{port}/_POST", "scheme is https"),
+    ("file:///etc/passwd", "scheme is https"),
     ("http://127.0.0.1:25/", "another protocol"),
-    ("http://[127.0.0.1]:{port}/", "form"),
-    ("http://127.0.0.1:{port}:80/", "form"),
+    ("http://[127.0.0.1]:{port}/", "a scheme, a host and a path"),
+    ("http://127.0.0.1:{port}:80/", "a scheme, a host and a path"),
     ("http://127.0.0.1:{port}/" + "a" * 2_048, "at most 2048"),
 ]
 

@@ -12,7 +12,7 @@ from quarry_webhooks.egress.urls import OTHER_PROTOCOLS, Policy, UrlNotPermitted
 STRICT = Policy()
 LOCAL = Policy(parse_networks("127.0.0.0/8,::1/128"), allow_http=True)
 FOUR_NUMBERS = "four decimal numbers"
-FORM = "not a URL of the form"
+FORM = "no URL of a scheme, a host and a path"
 
 REFUSED = [
     # schemes
@@ -154,7 +154,7 @@ def test_the_operator_allows_http_and_networks() -> None:
     assert permitted("http://[::1]/", LOCAL).address == ip_address("::1")
     with pytest.raises(UrlNotPermittedError, match="private"):
         permitted("http://10.0.0.1/", LOCAL)
-    with pytest.raises(UrlNotPermittedError, match=r"https:// or http://"):
+    with pytest.raises(UrlNotPermittedError, match="https, or http"):
         permitted("ftp://localhost/", LOCAL)
 
 
