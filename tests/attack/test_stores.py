@@ -18,8 +18,8 @@ _READABLE = """
     SELECT n.nspname AS service, c.oid::regclass::text AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
-    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-        AND has_column_privilege('quarry_' || n.nspname, a.attrelid, a.attnum, 'SELECT')
+    WHERE CASE WHEN c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg%'
+        THEN has_column_privilege('quarry_' || n.nspname, a.attrelid, a.attnum, 'SELECT') ELSE false END
 """
 _TEXT_PATH = "SELECT text_path FROM indexer.versions WHERE document_id = $1"
 _SET_TEXT_PATH = "UPDATE indexer.versions SET text_path = $2 WHERE document_id = $1"
