@@ -25,6 +25,11 @@ def event(tenant_id: UUID | None, event_type: str) -> str:
     return f"evt.v1.{tenant_id or PLATFORM_TENANT}.{event_type}"
 
 
+def log(tenant_id: UUID, event_type: str) -> str:
+    """Subject of an entry in a log that is kept apart from the events, such as that of searches."""
+    return f"log.v1.{tenant_id}.{event_type}"
+
+
 def events(entity: str = "*", verb: str = "*") -> str:
     """Filter that matches the events of every tenant."""
     return f"evt.v1.*.{entity}.{verb}"

@@ -81,7 +81,9 @@ class NewEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     url: Url
     description: Annotated[str, Meta(max_length=500)] = ""
-    event_types: Annotated[list[EventFilter], Meta(min_length=1, max_length=MAX_FILTERS)] = ["*"]
+    event_types: Annotated[list[EventFilter], Meta(min_length=1, max_length=MAX_FILTERS)] = msgspec.field(
+        default_factory=lambda: ["*"]
+    )
     headers: Annotated[dict[HeaderName, HeaderValue], Meta(max_length=MAX_HEADERS)] = {}
     """Sent with every attempt besides the others, such as `Authorization`. They are kept encrypted and shown
     by their names only."""
