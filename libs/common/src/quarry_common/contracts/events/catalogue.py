@@ -67,7 +67,13 @@ def schema_of(kind: type[EventData]) -> Json:
     own = components.pop(schema["$ref"].rpartition("/")[2])
     own.pop("description", None)
     defs = {"$defs": dict(sorted(components.items()))} if components else {}
-    return {"$schema": DIALECT, "$id": schema_id(kind), "description": _meaning(kind), **own, **defs}
+    # To and fro, so that defaults are lists where they are tuples in Python.
+    found: Json = msgspec.json.decode(
+        msgspec.json.encode(
+            {"$schema": DIALECT, "$id": schema_id(kind), "description": _meaning(kind), **own, **defs}
+        )
+    )
+    return found
 
 
 def _meaning(kind: type[EventData]) -> str:

@@ -33,8 +33,9 @@ class JobProgressed(_JobEvent, frozen=True):
     ways: ClassVar[frozenset[Way]] = NO_WEBHOOKS  # late it is worth nothing
     stage: Stage
     chunks_done: int
-    chunks_total: int
-    progress: float
+    chunks_total: int | None
+    """Null until the document is read and cut."""
+    progress: float | None
     """Share of the chunks that are done, 0 to 1."""
 
 
