@@ -89,6 +89,7 @@ EXPECTED = {
     "POST /api/admin/index/repair": "platform",
     "GET /api/admin/cache": "platform",
     "DELETE /api/admin/cache": "keys:write",
+    "POST /api/admin/events/replay": "platform",
     "GET /api/health": "public",
     "GET /api/version": "public",
     "GET /livez": "public",

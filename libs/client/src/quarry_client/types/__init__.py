@@ -44,6 +44,7 @@ from quarry_client.types.documents import (
     SortName,
 )
 from quarry_client.types.domains import Domain, Domains
+from quarry_client.types.events import OUTBOX_SERVICES, EventsReplayed, OutboxServiceName
 from quarry_client.types.jobs import (
     JOB_STATES,
     Job,
@@ -117,6 +118,7 @@ __all__ = [
     "JOB_STATES",
     "KEY_LABELS",
     "MODES",
+    "OUTBOX_SERVICES",
     "PLANS",
     "PRIORITIES",
     "ROLES",
@@ -153,6 +155,7 @@ __all__ = [
     "DocumentStatusName",
     "Domain",
     "Domains",
+    "EventsReplayed",
     "FacetCount",
     "Filter",
     "Health",
@@ -176,6 +179,7 @@ __all__ = [
     "MetadataValue",
     "Mode",
     "NewDocument",
+    "OutboxServiceName",
     "OwnTenant",
     "Place",
     "PlanName",
