@@ -13,6 +13,7 @@ import msgspec
 from benchmarks import (
     acceptance,
     access,
+    analytics,
     control,
     fairness,
     growth,
@@ -30,7 +31,10 @@ from tests.platform import Platform, running_platform
 
 from quarry_common.errors import QuarryError
 
-PARTS = ("ingest", "acceptance", "latency", "fairness", "control", "access", "memory", "search", "growth")
+PARTS = (
+    "ingest", "acceptance", "latency", "fairness", "control", "access", "memory", "search", "growth",
+    "analytics",
+)  # fmt: skip
 LIMIT_SECONDS = 7200
 """Most of it goes into embedding twelve thousand chunks, half of them for comparison, and into the graphs of
 three times a hundred thousand chunks."""
@@ -105,6 +109,19 @@ def unfair(settings: dict[str, str], options: argparse.Namespace, tell: Tell) ->
         return asyncio.run(fairness.measure(platform, options.fairness_documents, fair=False, tell=tell))
 
 
+def of_analytics(settings: dict[str, str], tell: Tell) -> list[Figures]:
+    """Measure recording on two platforms, and questions on one whose rollups follow at once."""
+    tell("starting two platforms, of which one records searches")
+    with (
+        running_platform(settings) as recorded,
+        running_platform({**settings, "ANALYTICS_ENABLED": "false"}) as unrecorded,
+    ):
+        found = [asyncio.run(analytics.recording(recorded, unrecorded, tell))]
+    with running_platform({**settings, "ANALYTICS_AGGREGATE_INTERVAL_SECONDS": "1"}) as platform:
+        found.append(asyncio.run(analytics.measure(platform, tell)))
+    return found
+
+
 def main() -> int:
     options = arguments(sys.argv[1:])
     parts = options.parts or PARTS
@@ -126,12 +143,14 @@ def main() -> int:
         if {"search", "growth", "access"} & set(parts):
             load.wrk(tell)
         measured = Measured()
-        if set(parts) - {"search", "growth"}:
+        if set(parts) - {"search", "growth", "analytics"}:
             measured = growth.on_a_platform(
                 settings, lambda platform: measure(platform, parts, options, tell), tell
             )
         if "fairness" in parts:
             measured.figures.append(unfair(settings, options, tell))
+        if "analytics" in parts:
+            measured.figures += of_analytics(settings, tell)
         if "search" in parts:
             measured.search = growth.on_a_platform(
                 settings, lambda platform: search.measure(platform, sizes(options), tell), tell

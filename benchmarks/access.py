@@ -65,7 +65,7 @@ def _by_turns(platform: Platform, tenant: Tenant, program: Path, tell: Callable[
         Figure("CPU of a request at the gateway", median(closed), "ms"),
         Figure("the same without doors", median(opened), "ms"),
         Figure("authentication, limits and quota", median(closed) - median(opened), "ms", MOST_CPU_MS),
-        Figure("round trips to Redis of a request", median(evaluated), "", 1),
+        Figure("rate-limit scripts in Redis of a request", median(evaluated), "", 1),
         Figure("transactions in Postgres of 1,000 requests", median(committed) * 1000, ""),
     ]
     samples = {"with, ms": closed, "without, ms": opened}

@@ -5,7 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-second=(tests libs/client services/tenants)
+second=(tests libs/client services/tenants services/analytics)
 first=()
 for member in libs/* services/*; do
     [[ " ${second[*]} " == *" $member "* ]] || first+=("$member")

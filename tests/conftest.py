@@ -26,6 +26,8 @@ def platform(receiver: Receiver) -> Iterator[Platform]:
         "OTLP_ENDPOINT": receiver.address,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "JOB_LEASE_SECONDS": "4",
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "WEBHOOK_ALLOW_HTTP": "true",
     }
     with running_platform(settings) as running:
         yield running

@@ -14,12 +14,17 @@ from uuid import UUID
 import asyncpg
 import httpx
 import psutil
+from nats.aio.client import Client as NatsClient
+from redis.asyncio import Redis
 
 from quarry_client import AsyncClient, RetryPolicy
 from quarry_client.retry import PATIENT
 from quarry_client.types import Answer, Job
+from quarry_common.cache.connection import open_redis
 from quarry_common.contracts.tenancy import TENANT_SCOPES
-from quarry_common.settings import QdrantSettings, load
+from quarry_common.messaging import broker
+from quarry_common.messaging.rpc import RpcClient
+from quarry_common.settings import NatsSettings, QdrantSettings, RedisSettings, load
 from quarry_common.vectors.connection import connect as connect_qdrant
 from quarry_common.vectors.index import VectorIndex
 from quarry_local.layout import Layout
@@ -147,17 +152,41 @@ class Platform:
             yield Tenant(made.id, slug, created.key, client, http)
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        """Yield a connection of the superuser, who sees every tenant's rows."""
+    async def database(self, login: str = "") -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        """Yield a connection of the superuser, who sees every tenant's rows, or of another DSN's role."""
         port, password = (
             self.state.processes["postgres"].port,
             load_secrets(self.layout.secrets).postgres_password,
         )
-        connection = await asyncpg.connect(postgres.url(port, password, database=DATABASE), timeout=10)
+        own = postgres.url(port, password, database=DATABASE)
+        connection = await asyncpg.connect(login or own, timeout=10)
         try:
             yield connection
         finally:
             await connection.close(timeout=10)
+
+    @asynccontextmanager
+    async def redis(self) -> AsyncIterator[Redis]:
+        """Yield a client of the platform's Redis."""
+        settings = load(RedisSettings, {"REDIS_URL": self.plan.shared["REDIS_URL"]})
+        client = open_redis(settings, timeout_seconds=10)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    @asynccontextmanager
+    async def bus(self) -> AsyncIterator[NatsClient]:
+        """Yield a connection to the platform's message bus."""
+        settings = load(NatsSettings, {"NATS_URL": self.plan.shared["NATS_URL"]})
+        async with broker.connect(settings, "test") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def rpc(self) -> AsyncIterator[RpcClient]:
+        """Yield how services ask each other."""
+        async with self.bus() as connection:
+            yield RpcClient(connection)
 
     @asynccontextmanager
     async def index(self, embedder_id: str, dimensions: int = 384) -> AsyncIterator[VectorIndex]:

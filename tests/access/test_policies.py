@@ -14,7 +14,7 @@ async def test_every_table_with_a_tenant_forces_row_level_security(platform: Pla
             """
             SELECT c.oid::regclass::text AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced
             FROM pg_class c
-            WHERE c.relkind IN ('r', 'p') AND EXISTS (
+            WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND EXISTS (
                 SELECT 1 FROM pg_attribute a
                 WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
             )
@@ -35,7 +35,7 @@ async def test_every_such_table_shows_a_service_its_own_tenants_rows_alone(platf
                         AND p.roles = ARRAY[('quarry_' || n.nspname)::name]) AS policies
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
-            WHERE c.relkind IN ('r', 'p')
+            WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
             """
         )
 
@@ -63,7 +63,9 @@ async def test_no_role_of_a_service_owns_anything_or_goes_round_the_policies(pla
             """
             SELECT rolname,
                    rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication AS mighty,
-                   (SELECT count(*) FROM pg_shdepend d WHERE d.refobjid = r.oid AND d.deptype = 'o') AS owned
+                   (SELECT count(*) FROM pg_shdepend d LEFT JOIN pg_class c ON c.oid = d.objid
+                    WHERE d.refobjid = r.oid AND d.deptype = 'o'
+                        AND c.relpersistence IS DISTINCT FROM 't' AND c.relkind IS DISTINCT FROM 't') AS owned
             FROM pg_roles r WHERE rolname LIKE 'quarry\\_%'
             """
         )

@@ -1,11 +1,14 @@
 """A purged tenant is gone from every store, and nobody else is touched."""
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.platform import Platform, Tenant, until
+
+from quarry_common.contracts.streams import subjects_of_tenant
 
 PURGE_SECONDS = 180.0
 
@@ -38,7 +41,7 @@ async def rows_of(platform: Platform, tenant: Tenant) -> dict[str, int]:
             """
             SELECT c.oid::regclass::text AS name FROM pg_class c
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
-            WHERE c.relkind = 'r'
+            WHERE c.relkind = 'r' AND c.relpersistence <> 't'
             """
         )
         return {
@@ -60,12 +63,54 @@ async def footprint(platform: Platform, tenant: Tenant, embedder_id: str) -> dic
     volatile = {
         *("tenants.receipts", "tenants.outbox", "indexer.outbox", "indexer.turns"),
         *("tenants.search_days", "tenants.key_days"),
+        *("webhooks.outbox", "webhooks.turns"),
     }
     return {
         "points": points,
         "blobs": blobs,
-        "rows": {name: count for name, count in rows.items() if name not in volatile},
+        "rows": {
+            name: number
+            for name, number in rows.items()
+            if name not in volatile and not name.startswith("analytics.")
+        },
     }
+
+
+async def cached(platform: Platform, tenant: Tenant) -> set[str]:
+    """Return the names of everything that Redis holds of a tenant.
+
+    What stays for a day after a purge is the generation, which tells that what is cached was purged.
+    """
+    async with platform.redis() as redis:
+        found = [key async for key in redis.scan_iter(match=f"*{tenant.id}*", count=1_000)]
+    return {key.decode() if isinstance(key, bytes) else key for key in found}
+
+
+async def messages(platform: Platform, tenant: Tenant) -> dict[str, int]:
+    """Return how many messages each stream holds of each subject of a tenant."""
+    held: dict[str, int] = {}
+    async with platform.bus() as bus:
+        jetstream = bus.jetstream(timeout=10)
+        there = {info.config.name for info in await jetstream.streams_info()}
+        for stream, subject in subjects_of_tenant(tenant.id):
+            if stream in there:
+                info = await jetstream.stream_info(stream, subjects_filter=subject)
+                held |= info.state.subjects or {}
+    return held
+
+
+async def is_cached(platform: Platform, tenant: Tenant) -> None:
+    """Return when a search of the tenant is in Redis, where it is put after it was answered.
+
+    Each time another: what was answered before the caches had agreed on a generation stays in memory.
+    """
+    numbers = count()
+
+    async def entry() -> bool:
+        await tenant.search(f"heron report {next(numbers)}", mode="keyword")
+        return any(":entry:" in key for key in await cached(platform, tenant))
+
+    await until(entry, 20, "a search is cached in Redis")
 
 
 @pytest.mark.timeout(900)
@@ -81,6 +126,12 @@ async def test_a_purge_leaves_nothing_of_one_tenant_and_everything_of_the_others
         before = {
             tenant.slug: await footprint(platform, tenant, embedder_id) for tenant in (going, one, other)
         }
+        tenants = (going, one, other)
+        await asyncio.gather(*(is_cached(platform, tenant) for tenant in tenants))
+        keys = {tenant.slug: await cached(platform, tenant) for tenant in tenants}
+        told = {tenant.slug: await messages(platform, tenant) for tenant in tenants}
+        for held in told.values():
+            assert sum(held.values()) >= documents
         assert before[going.slug]["points"] >= documents  # type: ignore[operator]
         assert before[going.slug]["rows"]["tenants.api_keys"] == 2  # type: ignore[index]
 
@@ -88,17 +139,23 @@ async def test_a_purge_leaves_nothing_of_one_tenant_and_everything_of_the_others
         assert answer.json()["state"] == "deleting"
 
         async def purged() -> dict[str, object] | None:
-            told = await operator.get(f"/api/admin/tenants/{going.slug}/purge")
-            found: dict[str, object] = told.json()
-            return found if told.status_code == 200 and found["finished_at"] else None
+            answer = await operator.get(f"/api/admin/tenants/{going.slug}/purge")
+            found: dict[str, object] = answer.json()
+            return found if answer.status_code == 200 and found["finished_at"] else None
 
         receipt = await until(purged, PURGE_SECONDS, "the tenant is purged")
 
         left = await footprint(platform, going, embedder_id)
         assert (left["points"], left["blobs"]) == (0, [])
         rows = await rows_of(platform, going)
-        assert {name: count for name, count in rows.items() if count} == {"tenants.purges": 1}
+        assert {name: number for name, number in rows.items() if number} == {"tenants.purges": 1}
+        assert not {key for key in await cached(platform, going) if ":generation:" not in key}
+        assert await messages(platform, going) == {}
         for tenant in (one, other):
+            assert keys[tenant.slug] <= await cached(platform, tenant)
+            held = await messages(platform, tenant)
+            # What goes on in them is told, too; of what was there before nothing is missing.
+            assert all(held.get(subject, 0) >= number for subject, number in told[tenant.slug].items())
             assert await footprint(platform, tenant, embedder_id) == before[tenant.slug]
             assert (await tenant.search("heron report", mode="keyword")).total > 0
         removed = receipt["removed"]
@@ -106,6 +163,8 @@ async def test_a_purge_leaves_nothing_of_one_tenant_and_everything_of_the_others
         assert receipt["verified"] is True
         assert set(receipt["left"].values()) <= {0}  # type: ignore[attr-defined]
         assert removed["vectors.points"] == before[going.slug]["points"]
+        assert removed["streams.messages"] >= sum(told[going.slug].values())
+        assert removed["cache.entries"] >= 1
         assert removed["blobs.objects"] == len(before[going.slug]["blobs"])  # type: ignore[arg-type]
         for table in ("indexer.documents", "indexer.chunks", "indexer.versions", "indexer.jobs"):
             counted = before[going.slug]["rows"][table]  # type: ignore[index]

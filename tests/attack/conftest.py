@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -11,7 +12,7 @@ from tests.attack.routes import Route
 from tests.attack.wire import Answer, Headers, Host, request
 from tests.platform import Platform, Tenant
 
-SERVICES = ("gateway", "indexer", "search", "tenants")
+SERVICES = ("analytics", "gateway", "indexer", "search", "tenants", "webhooks")
 MOST_GROWTH_BYTES = 400 << 20
 """What a service may keep of what it was sent: allocators keep pages, nothing else."""
 
@@ -63,20 +64,14 @@ class Victim:
     """A word that stands in each of its things."""
 
 
-@pytest.fixture(scope="session")
-def host(platform: Platform) -> Host:
-    """Return where the API is."""
+@asynccontextmanager
+async def attacking(platform: Platform) -> AsyncIterator[Attacker]:
+    """Yield who attacks, with a tenant of his own."""
     parts = urlsplit(platform.url)
     assert parts.hostname
     assert parts.port
-    return Host(parts.hostname, parts.port)
-
-
-@pytest.fixture(scope="session")
-async def attacker(platform: Platform, host: Host) -> AsyncIterator[Attacker]:
-    """Yield who attacks, with a tenant of his own."""
     async with platform.tenant() as own:
-        yield Attacker(host, own, platform.operator_key)
+        yield Attacker(Host(parts.hostname, parts.port), own, platform.operator_key)
 
 
 async def damaged(tenant: Tenant, title: str) -> str:
@@ -88,8 +83,8 @@ async def damaged(tenant: Tenant, title: str) -> str:
     return str(job.id)
 
 
-@pytest.fixture(scope="session")
-async def victim(platform: Platform) -> AsyncIterator[Victim]:
+@asynccontextmanager
+async def worth_stealing_from(platform: Platform) -> AsyncIterator[Victim]:
     """Yield a tenant with one of each thing, each named with the same secret word."""
     secret = f"zebra{secrets.token_hex(6)}"
     async with platform.tenant() as tenant:
@@ -98,18 +93,50 @@ async def victim(platform: Platform) -> AsyncIterator[Victim]:
         made = await tenant.client.create_key(secret, scopes=["search"])
         signing = await tenant.client.create_signing_key(secret)
         claim = await tenant.client.add_domain(f"{secret}.example")
+        hook = await tenant.client.create_webhook(
+            f"https://{secret}.example/", description=secret, enabled=False
+        )
+        test = await tenant.client.send_webhook_test(hook.endpoint.id)
+        replay = await tenant.client.replay_webhook(hook.endpoint.id, since=test.created_at)
+        judged = await tenant.http.post("/api/judged-sets", json={"name": secret, "collection": secret})
+        await tenant.http.post("/api/search", json={"query": secret, "user_id": secret})
         dead = await damaged(tenant, secret)
         ids = {
             "document_id": str(job.document_id),
             "job_id": str(job.id),
             "key_id": str(made.api_key.id),
             "signing_key_id": str(signing.signing_key.id),
+            "webhook_id": str(hook.endpoint.id),
+            "delivery_id": str(test.id),
+            "replay_id": str(replay.id),
+            "set_id": judged.json()["judged_set"]["id"],
+            "user_id": secret,
             "domain": claim.name,
             "name": secret,
             "external_id": f"{secret}/1",
             "slug": tenant.slug,
         }
         yield Victim(tenant, ids, dead, secret)
+
+
+@pytest.fixture(scope="session")
+async def attacker(platform: Platform) -> AsyncIterator[Attacker]:
+    """Yield who attacks."""
+    async with attacking(platform) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def host(attacker: Attacker) -> Host:
+    """Return where the API is."""
+    return attacker.host
+
+
+@pytest.fixture(scope="session")
+async def victim(platform: Platform) -> AsyncIterator[Victim]:
+    """Yield whom all attack."""
+    async with worth_stealing_from(platform) as made:
+        yield made
 
 
 @pytest.fixture(scope="module", autouse=True)

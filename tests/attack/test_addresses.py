@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from tests.attack.addresses import NOT_ALLOWED, PATHS
@@ -105,7 +106,14 @@ LONG = "\n\n".join(f"# Heron {i}\n\n" + "A heron stands by the pond and waits. "
 async def own_ids(attacker: Attacker) -> dict[str, str]:
     """Return ids of the attacker's own, for lists that belong to one thing."""
     job = await attacker.own.put("herons", LONG, doc_type="markdown")
-    return {"document_id": str(job.document_id), "job_id": str(job.id)}
+    hooks = [await attacker.own.client.create_webhook(f"https://{i}.example/", enabled=False) for i in "ab"]
+    for _ in hooks:
+        await attacker.own.client.send_webhook_test(hooks[0].endpoint.id)
+    return {
+        "document_id": str(job.document_id),
+        "job_id": str(job.id),
+        "webhook_id": str(hooks[0].endpoint.id),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -166,7 +174,10 @@ async def test_another_tenants_cursor_shows_nothing_of_it(
     await victim.tenant.put("second", f"{victim.secret} {LONG}", collection=victim.secret)
     await damaged(victim.tenant, f"another {victim.secret}")
     documents = (await victim.tenant.http.get("/api/documents?limit=1&status=searchable")).json()["documents"]
-    named = {"document_id": documents[0]["id"]}
+    hook = UUID(victim.ids["webhook_id"])
+    await victim.tenant.client.create_webhook(f"https://{victim.secret}.example/2", enabled=False)
+    await victim.tenant.client.send_webhook_test(hook)
+    named = {"document_id": documents[0]["id"], "webhook_id": str(hook)}
     theirs = await victim.tenant.http.get(route.target(named, limit="1"))
     cursor = theirs.json()["next_cursor"]
     assert cursor

@@ -27,6 +27,8 @@ async def run(platform: Platform, attacker: Attacker, folder: Path, *options: st
         "--exclude-checks", "positive_data_acceptance", "--seed", SEED, "--generation-database", "none",
         "--request-timeout", "30", "--workers", "1", "--no-color", *options,
     )  # fmt: skip
+    verdict = await attacker.own.client.verify_key(attacker.own.key)
+    assert verdict.api_key is not None
     async with platform.tenant() as sacrificed:
         done = await asyncio.to_thread(
             subprocess.run,
@@ -37,13 +39,15 @@ async def run(platform: Platform, attacker: Attacker, folder: Path, *options: st
                 "PYTHONPATH": str(ROOT),
                 "SCHEMATHESIS_HOOKS": "tests.attack.schema_checks",
                 "SACRIFICED_TENANT": sacrificed.slug,
+                "ATTACKERS_KEY": str(verdict.api_key.id),
             },
             capture_output=True,
             text=True,
             timeout=seconds,
             check=False,
         )
-    assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
+    told = "\n".join(line[:2_000] for line in done.stdout.splitlines())
+    assert done.returncode == 0, f"{told[-20_000:]}\n{done.stderr[-5_000:]}"
 
 
 @pytest.mark.timeout(SHORT_SECONDS + 10)

@@ -99,7 +99,9 @@ class Scene:
         return Pipeline(self.database, self.index, self._reader, writer, activation)
 
     async def put(self, external_id: str, text: str) -> None:
-        stored = await self._blobs.put_text(f"tenants/{self.tenant_id}/uploads/{new_id()}", text)
+        stored = await self._blobs.of(self.tenant_id).put_text(
+            f"tenants/{self.tenant_id}/uploads/{new_id()}", text
+        )
         blob = BlobRef(stored.path, stored.size_bytes, stored.sha256, "file.txt")
         asked = Accept(self.tenant_id, DocumentFields(external_id=external_id), blob, upsert=True)
         self.accepted.append((await self._acceptance.accept(asked)).job_id)

@@ -8,8 +8,8 @@ from tests.platform import Platform, Tenant, until
 
 from quarry_common.telemetry.metrics import CONTENT_TYPE
 
-SERVICES = ("gateway", "indexer", "search", "tenants")
-CHECKS = {"database", "cache", "vector_index", "message_bus"}
+SERVICES = ("gateway", "indexer", "search", "tenants", "webhooks")
+CHECKS = {"database", "cache", "vector_index", "message_bus", "webhooks"}
 
 
 async def health(http: httpx.AsyncClient) -> tuple[int, str, dict[str, str]]:

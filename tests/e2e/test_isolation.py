@@ -16,6 +16,8 @@ async def test_ids_of_another_tenant_are_unknown_on_every_route(tenant: Tenant, 
     await tenant.client.create_collection("private")
     job = await tenant.put("mine", SECRET, collection="private")
     made = await tenant.client.create_key("mine", scopes=["search"])
+    hook = (await tenant.client.create_webhook("https://acme.example/", enabled=False)).endpoint
+    sent = await tenant.client.send_webhook_test(hook.id)
     intruder = other_tenant.http
 
     answers = {
@@ -30,6 +32,10 @@ async def test_ids_of_another_tenant_are_unknown_on_every_route(tenant: Tenant, 
         "upsert in collection": await intruder.put(
             "/api/documents/by-external-id/mine", params={"collection": "private"}, json={"title": "x"}
         ),
+        "webhook": await intruder.get(f"/api/webhooks/{hook.id}"),
+        "test webhook": await intruder.post(f"/api/webhooks/{hook.id}/test"),
+        "delete webhook": await intruder.delete(f"/api/webhooks/{hook.id}"),
+        "delivery": await intruder.get(f"/api/webhooks/{hook.id}/deliveries/{sent.id}"),
         "revoke key": await intruder.delete(f"/api/keys/{made.api_key.id}"),
     }
 
@@ -112,6 +118,10 @@ NEEDED = {
     "tenant:read": ("GET", "/api/usage", None),
     "tenant:write": ("PATCH", "/api/tenant", {"cors_origins": []}),
     "audit:read": ("GET", "/api/audit", None),
+    "webhooks:read": ("GET", "/api/webhooks", None),
+    "webhooks:write": ("POST", "/api/webhooks", {"url": "https://acme.example/", "enabled": False}),
+    "analytics:read": ("GET", "/api/admin/analytics/stats", None),
+    "analytics:write": ("PUT", "/api/admin/analytics/retention", {"days": None}),
     "keys:write": ("POST", "/api/keys", {"name": "x", "scopes": ["keys:write"]}),
 }
 

@@ -62,7 +62,7 @@ async def test_a_document_is_found_over_tls_alone(over_tls: Platform) -> None:
         answer = await tenant.search("impeller")
 
     assert [result.external_id for result in answer.results] == ["pump"]
-    assert set(over_tls.state.processes) >= {"gateway", "indexer", "search", "tenants"}
+    assert set(over_tls.state.processes) >= {"gateway", "indexer", "search", "tenants", "webhooks"}
     assert not set(over_tls.state.processes) & {"postgres", "redis", "nats", "vector-engine"}
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import date
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 from uuid import UUID
 
 import httpx
@@ -13,10 +13,11 @@ from quarry_client import calls
 from quarry_client.answers import read_answer
 from quarry_client.attempts import Attempts
 from quarry_client.calls import Call
+from quarry_client.calls.analytics import SearchRange
 from quarry_client.operations import AsyncOperation
 from quarry_client.retry import RetryPolicy
 from quarry_client.transport import built, checked_url, headers_of, is_loopback
-from quarry_client.types import Job, UsageFormatName
+from quarry_client.types import Job, TableName, UsageFormatName
 from quarry_client.watching import TIMEOUT, Watch
 
 T = TypeVar("T")
@@ -65,6 +66,22 @@ class AsyncClient:
     create_signing_key = AsyncOperation(calls.create_signing_key)
     list_signing_keys = AsyncOperation(calls.list_signing_keys)
     revoke_tokens = AsyncOperation(calls.revoke_tokens)
+    create_webhook = AsyncOperation(calls.create_webhook)
+    list_webhooks = AsyncOperation(calls.list_webhooks)
+    get_webhook = AsyncOperation(calls.get_webhook)
+    update_webhook = AsyncOperation(calls.update_webhook)
+    delete_webhook = AsyncOperation(calls.delete_webhook)
+    rotate_webhook_secret = AsyncOperation(calls.rotate_webhook_secret)
+    send_webhook_test = AsyncOperation(calls.send_webhook_test)
+    list_deliveries = AsyncOperation(calls.list_deliveries)
+    get_delivery = AsyncOperation(calls.get_delivery)
+    redeliver = AsyncOperation(calls.redeliver)
+    recover_webhook = AsyncOperation(calls.recover_webhook)
+    replay_webhook = AsyncOperation(calls.replay_webhook)
+    get_replay = AsyncOperation(calls.get_replay)
+    webhook_stats = AsyncOperation(calls.webhook_stats)
+    list_event_types = AsyncOperation(calls.list_event_types)
+    webhooks_overview = AsyncOperation(calls.webhooks_overview)
     add_domain = AsyncOperation(calls.add_domain)
     check_domain = AsyncOperation(calls.check_domain)
     list_domains = AsyncOperation(calls.list_domains)
@@ -78,6 +95,14 @@ class AsyncClient:
     purge_receipt = AsyncOperation(calls.purge_receipt)
     own_tenant = AsyncOperation(calls.own_tenant)
     update_own_tenant = AsyncOperation(calls.update_own_tenant)
+    popular_queries = AsyncOperation(calls.popular_queries)
+    queries_without_results = AsyncOperation(calls.queries_without_results)
+    queries_of_low_confidence = AsyncOperation(calls.queries_of_low_confidence)
+    search_stats = AsyncOperation(calls.search_stats)
+    search_timeseries = AsyncOperation(calls.search_timeseries)
+    trending_queries = AsyncOperation(calls.trending_queries)
+    searches_of_user = AsyncOperation(calls.searches_of_user)
+    forget_user = AsyncOperation(calls.forget_user)
     usage = AsyncOperation(calls.usage)
     export_usage = AsyncOperation(calls.export_usage)
     list_audit = AsyncOperation(calls.list_audit)
@@ -161,6 +186,12 @@ class AsyncClient:
                     return
                 delay = pause
             await asyncio.sleep(delay)
+
+    def export_searches(
+        self, format_name: TableName = "csv", **chosen: Unpack[SearchRange]
+    ) -> AsyncIterator[str]:
+        """Yield every recorded search as text, oldest first."""
+        return self.stream(calls.export_searches(format_name, **chosen))
 
     def export_all_usage(
         self, format_name: UsageFormatName = "csv", *, first: date | None = None, last: date | None = None

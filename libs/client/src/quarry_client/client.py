@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 from uuid import UUID
 
 import httpx
@@ -13,11 +13,12 @@ from quarry_client import calls
 from quarry_client.answers import read_answer
 from quarry_client.attempts import Attempts
 from quarry_client.calls import Call
+from quarry_client.calls.analytics import SearchRange
 from quarry_client.errors import UnreachableError
 from quarry_client.operations import Operation
 from quarry_client.retry import RetryPolicy
 from quarry_client.transport import built, checked_url, headers_of, is_loopback
-from quarry_client.types import Job, UsageFormatName
+from quarry_client.types import Job, TableName, UsageFormatName
 from quarry_client.watching import TIMEOUT, Watch
 
 T = TypeVar("T")
@@ -74,6 +75,22 @@ class Client:
     create_signing_key = Operation(calls.create_signing_key)
     list_signing_keys = Operation(calls.list_signing_keys)
     revoke_tokens = Operation(calls.revoke_tokens)
+    create_webhook = Operation(calls.create_webhook)
+    list_webhooks = Operation(calls.list_webhooks)
+    get_webhook = Operation(calls.get_webhook)
+    update_webhook = Operation(calls.update_webhook)
+    delete_webhook = Operation(calls.delete_webhook)
+    rotate_webhook_secret = Operation(calls.rotate_webhook_secret)
+    send_webhook_test = Operation(calls.send_webhook_test)
+    list_deliveries = Operation(calls.list_deliveries)
+    get_delivery = Operation(calls.get_delivery)
+    redeliver = Operation(calls.redeliver)
+    recover_webhook = Operation(calls.recover_webhook)
+    replay_webhook = Operation(calls.replay_webhook)
+    get_replay = Operation(calls.get_replay)
+    webhook_stats = Operation(calls.webhook_stats)
+    list_event_types = Operation(calls.list_event_types)
+    webhooks_overview = Operation(calls.webhooks_overview)
     add_domain = Operation(calls.add_domain)
     check_domain = Operation(calls.check_domain)
     list_domains = Operation(calls.list_domains)
@@ -87,6 +104,14 @@ class Client:
     purge_receipt = Operation(calls.purge_receipt)
     own_tenant = Operation(calls.own_tenant)
     update_own_tenant = Operation(calls.update_own_tenant)
+    popular_queries = Operation(calls.popular_queries)
+    queries_without_results = Operation(calls.queries_without_results)
+    queries_of_low_confidence = Operation(calls.queries_of_low_confidence)
+    search_stats = Operation(calls.search_stats)
+    search_timeseries = Operation(calls.search_timeseries)
+    trending_queries = Operation(calls.trending_queries)
+    searches_of_user = Operation(calls.searches_of_user)
+    forget_user = Operation(calls.forget_user)
     usage = Operation(calls.usage)
     export_usage = Operation(calls.export_usage)
     list_audit = Operation(calls.list_audit)
@@ -177,6 +202,10 @@ class Client:
                     return
                 delay = pause
             self._wait(delay, f"{call.method} {call.path}")
+
+    def export_searches(self, format_name: TableName = "csv", **chosen: Unpack[SearchRange]) -> Iterator[str]:
+        """Yield every recorded search as text, oldest first."""
+        return self.stream(calls.export_searches(format_name, **chosen))
 
     def export_all_usage(
         self, format_name: UsageFormatName = "csv", *, first: date | None = None, last: date | None = None

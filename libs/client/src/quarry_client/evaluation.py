@@ -27,6 +27,14 @@ def recall(ranking: Sequence[str], grades: Mapping[str, int], k: int = 100) -> f
     return len(relevant.intersection(_distinct(ranking)[:k])) / len(relevant)
 
 
+def reciprocal_rank(ranking: Sequence[str], grades: Mapping[str, int]) -> float:
+    """Return one divided by the place of the first relevant document; 0 when there is none."""
+    for place, document in enumerate(_distinct(ranking), start=1):
+        if grades.get(document, 0) > 0:
+            return 1 / place
+    return 0.0
+
+
 def mean(values: Iterable[float]) -> float:
     """Return the arithmetic mean; 0 of nothing."""
     listed = list(values)

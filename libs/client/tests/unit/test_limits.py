@@ -44,10 +44,16 @@ def test_a_rate_limit_longer_than_the_budget_is_told_at_once() -> None:
     assert wait(refusal("rate_limited", HOURS), policy=PATIENT) is None
 
 
-def test_a_rate_limit_without_a_time_is_waited_for_with_growing_pauses() -> None:
-    waited = wait(refusal("rate_limited", None))
-    assert waited is not None
-    assert 0.05 <= waited <= 0.1
+@pytest.mark.parametrize("call", [READ, CONDITIONAL])
+def test_a_rate_limit_without_a_time_is_waited_for_with_growing_pauses_that_end(
+    call: calls.Call[object],
+) -> None:
+    attempts = Attempts(POLICY, call, "http://here")
+    waited = [attempts.after_response(refusal("rate_limited", None)) for _ in range(POLICY.attempts)]
+    assert waited.pop() is None
+    for pause, longest in zip(waited, (0.1, 0.2, 0.4), strict=True):
+        assert pause is not None
+        assert longest / 2 <= pause <= longest
 
 
 def test_rate_limits_that_go_on_end_in_an_error() -> None:

@@ -106,7 +106,7 @@ def test_the_command_prints_a_token_and_asks_nobody(quarry: Quarry, served: Serv
 
     made = quarry(
         "tokens", "make", "--key", key_file, "--key-id", KEY_ID, "--filter", '{"tags": ["public"]}',
-        "--principal", "ada", "--principal", "staff", "--collection", "a", "--lifetime", 60,
+        "--principal", "ada", "--principal", "staff", "--collection", "a", "--lifetime-seconds", 60,
         "--subject", "user 7",
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_the_command_reads_the_key_from_its_input(quarry: Quarry) -> None:
     [
         (("--filter", "{}"), 1, "empty filter"),
         (("--filter", json.dumps([1])), 2, "--filter"),
-        (("--lifetime", "86401"), 2, "--lifetime"),
+        (("--lifetime-seconds", "86401"), 2, "--lifetime-seconds"),
     ],
 )
 def test_the_command_says_what_is_wrong(

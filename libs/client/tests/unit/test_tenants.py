@@ -145,6 +145,22 @@ def test_a_tenant_is_deleted_when_its_slug_was_typed(quarry: Quarry, served: Ser
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "when"),
+    [
+        ((), "when the installation's time of grace (TENANT_GRACE_HOURS) is over"),
+        (("--grace-seconds", "7200"), "in 2 h 0 min"),
+        (("--grace-seconds", "0"), "in 10 s"),
+    ],
+)
+def test_who_deletes_a_tenant_is_told_before_when_it_is_purged(
+    quarry: Quarry, served: Server, given: tuple[str, ...], when: str
+) -> None:
+    served.answer = always(TENANT)
+    asked = quarry("tenants", "delete", "acme", *given, stdin="no\n")
+    assert f"purged from every store {when}. Until then `quarry tenants restore acme`" in asked.stderr
+
+
 @pytest.mark.parametrize("typed", ["other\n", "y\n", "ACME\n", ""])
 def test_a_tenant_is_not_deleted_when_something_else_was_typed(
     quarry: Quarry, served: Server, typed: str

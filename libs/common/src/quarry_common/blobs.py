@@ -1,12 +1,15 @@
 """Where files and extracted texts are kept: a local folder or an S3 bucket, by one small interface.
 
+Each tenant's blobs are below a folder of its own, and whoever works for a tenant has a view of that folder
+alone. Only the sweep looks through all of them.
+
 Bodies are streamed in pieces of `PART_BYTES`, so memory does not grow with them. An upload that is aborted,
 by an error or by cancellation, leaves nothing behind.
 """
 
 import asyncio
-import builtins
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
@@ -15,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 import msgspec
 import obstore
@@ -25,14 +29,20 @@ from quarry_common.errors import NotFoundError, PayloadTooLargeError, Unavailabl
 from quarry_common.settings import BlobSettings, SettingsError
 
 if TYPE_CHECKING:
-    from obstore import GetResult
+    from obstore import GetResult, ObjectMeta
     from obstore.store import ClientConfig
 
+log = logging.getLogger(__name__)
+
+ROOT: Final = "tenants"
+"""The folder of all tenants' folders."""
 PART_BYTES: Final = 8 << 20
 """S3 refuses parts below 5 MiB; two of these are held at most for one upload."""
 PARTS_IN_FLIGHT: Final = 1
 LIST_PAGE: Final = 500
 MIB: Final = 1 << 20
+_ODD: Final = frozenset({"", ".", ".."})
+"""Names in a path that lead elsewhere than it reads."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -52,13 +62,59 @@ class BlobEntry(msgspec.Struct, frozen=True):
     modified_at: datetime
 
 
+class ForeignBlobError(NotFoundError):
+    """The path is not one of the tenant's. Outside it is told like any blob that is missing."""
+
+
+def folder_of(tenant_id: UUID) -> str:
+    """Return the folder of a tenant's blobs."""
+    return f"{ROOT}/{tenant_id}"
+
+
 class BlobStore:
-    """Puts, gets, lists and deletes blobs by their path, such as `tenants/<id>/uploads/<uuid>`."""
+    """The blobs of all tenants, by their path, such as `tenants/<id>/uploads/<uuid>`."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
         """Wrap `store`; `folder` is where a local one keeps its files."""
         self._store = store
         self._folder = folder
+
+    def of(self, tenant_id: UUID) -> "TenantBlobs":
+        """Return the blobs of one tenant."""
+        return TenantBlobs(tenant_id, self._store, self._folder)
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobEntry]:
+        """Yield every blob below the folder `prefix`, in no order. Raises `UnavailableError`."""
+        with _failures(prefix):
+            async for page in obstore.list(self._store, prefix, chunk_size=LIST_PAGE):
+                for item in page:
+                    yield _entry(item)
+
+    async def delete(self, path: str) -> None:
+        """Remove the blob at `path`, whosever it is; a missing one is fine. Raises `UnavailableError`."""
+        await _delete(self._store, path)
+
+
+class TenantBlobs:
+    """Puts, gets and deletes the blobs of one tenant.
+
+    Every method that takes a path raises `ForeignBlobError`, before the store is asked, for one that is not
+    below the tenant's folder.
+    """
+
+    def __init__(self, tenant_id: UUID, store: ObjectStore, folder: Path | None) -> None:
+        self._tenant_id = tenant_id
+        self._store = store
+        self._folder = folder
+
+    def require(self, path: str) -> None:
+        """Raise `ForeignBlobError` unless `path` is below the tenant's folder."""
+        if path.startswith(f"{folder_of(self._tenant_id)}/") and not _ODD & set(path.split("/")):
+            return
+        log.error(
+            "a blob of another tenant was asked for", extra={"tenant": str(self._tenant_id), "path": path}
+        )
+        raise ForeignBlobError("There is no such blob.")
 
     async def put_stream(self, path: str, chunks: AsyncIterable[bytes], *, max_bytes: int) -> Stored:
         """Write `chunks` to `path` and return size and digest.
@@ -66,6 +122,7 @@ class BlobStore:
         Raises `PayloadTooLargeError` beyond `max_bytes`, `UnavailableError` when the store fails, and
         whatever `chunks` raises; then nothing is kept.
         """
+        self.require(path)
         counted = _Counted(chunks, max_bytes)
         try:
             with _failures(path):
@@ -82,12 +139,14 @@ class BlobStore:
 
     async def put_bytes(self, path: str, body: bytes) -> Stored:
         """Write a small `body` to `path`. Raises `UnavailableError` when the store fails."""
+        self.require(path)
         with _failures(path):
             await obstore.put_async(self._store, path, body, use_multipart=False)
         return Stored(path, len(body), hashlib.sha256(body).hexdigest())
 
     async def get_text(self, path: str) -> str:
         """Return the UTF-8 text at `path`. Raises `NotFoundError` or `UnavailableError`."""
+        self.require(path)
         with _failures(path):
             found = await obstore.get_async(self._store, path)
             return bytes(await found.bytes_async()).decode()
@@ -97,12 +156,14 @@ class BlobStore:
 
         Raises `NotFoundError` or `UnavailableError`, the latter also while the pieces are read.
         """
+        self.require(path)
         with _failures(path):
             found = await obstore.get_async(self._store, path)
         return found.meta["size"], _pieces(path, found)
 
     async def get_range(self, path: str, start: int, end: int) -> bytes:
         """Return the bytes from `start` to before `end`. Raises `NotFoundError` or `UnavailableError`."""
+        self.require(path)
         if start >= end:
             return b""
         with _failures(path):
@@ -114,6 +175,7 @@ class BlobStore:
 
         Raises `NotFoundError` or `UnavailableError`.
         """
+        self.require(path)
         if self._folder is not None:
             own = self._folder / path
             if not await asyncio.to_thread(own.is_file):
@@ -130,6 +192,7 @@ class BlobStore:
 
         Raises `NotFoundError` or `UnavailableError`; a partial file is removed.
         """
+        self.require(path)
         size_bytes = 0
         file = await asyncio.to_thread(destination.open, "wb")
         try:
@@ -147,28 +210,19 @@ class BlobStore:
 
     async def delete(self, path: str) -> None:
         """Remove the blob at `path`; one that is missing is fine. Raises `UnavailableError`."""
-        try:
-            with _failures(path):
-                await obstore.delete_async(self._store, path)
-        except NotFoundError:
-            return
+        self.require(path)
+        await _delete(self._store, path)
 
-    async def first(self, prefix: str, limit: int) -> "builtins.list[BlobEntry]":
-        """Return up to `limit` blobs below the folder `prefix`. Raises `UnavailableError`."""
-        found: builtins.list[BlobEntry] = []
-        with _failures(prefix):
-            async for page in obstore.list(self._store, prefix, chunk_size=min(limit, LIST_PAGE)):
-                found += [BlobEntry(item["path"], item["size"], item["last_modified"]) for item in page]
+    async def first(self, limit: int) -> list[BlobEntry]:
+        """Return up to `limit` of the tenant's blobs. Raises `UnavailableError`."""
+        found: list[BlobEntry] = []
+        folder = folder_of(self._tenant_id)
+        with _failures(folder):
+            async for page in obstore.list(self._store, folder, chunk_size=min(limit, LIST_PAGE)):
+                found += map(_entry, page)
                 if len(found) >= limit:
                     break
         return found[:limit]
-
-    async def list(self, prefix: str) -> AsyncIterator[BlobEntry]:
-        """Yield every blob below the folder `prefix`, in no order. Raises `UnavailableError`."""
-        with _failures(prefix):
-            async for page in obstore.list(self._store, prefix, chunk_size=LIST_PAGE):
-                for item in page:
-                    yield BlobEntry(item["path"], item["size"], item["last_modified"])
 
 
 class _Counted:
@@ -235,6 +289,18 @@ def _tls(settings: BlobSettings) -> "ClientConfig | None":
         )
     # Given only when needed: without it the other AWS_* variables about connections count.
     return {"root_certificate": Path(settings.blob_ca_file).read_bytes()} if settings.blob_ca_file else None
+
+
+def _entry(item: "ObjectMeta") -> BlobEntry:
+    return BlobEntry(item["path"], item["size"], item["last_modified"])
+
+
+async def _delete(store: ObjectStore, path: str) -> None:
+    try:
+        with _failures(path):
+            await obstore.delete_async(store, path)
+    except NotFoundError:
+        return
 
 
 async def _pieces(path: str, found: "GetResult") -> AsyncIterator[bytes]:

@@ -92,13 +92,21 @@ def make_plan(layout: Layout, secrets: Secrets, environ: Mapping[str, str], last
         "PYTHONUTF8": "1",
     }
     public = http_port(environ)
-    operator_key = value_of("OPERATOR_KEY", environ) or secrets.operator_key
+    made = {
+        "tenants": {"OPERATOR_KEY": secrets.operator_key},
+        "webhooks": {"WEBHOOK_ENCRYPTION_KEYS": secrets.webhook_encryption_key},
+        "gateway": {"EVENT_TOKEN_KEYS": secrets.event_token_key},
+    }
+    private = {
+        service: {name: value_of(name, environ) or value for name, value in own.items()}
+        for service, own in made.items()
+    }
     services = tuple(
         _service(
             name,
             layout,
             ports.take(name, FIRST_OPS_PORT + index),
-            _service_environment(name, shared, admin_dsn, secrets.role_password, public, operator_key),
+            _service_environment(name, shared, admin_dsn, secrets.role_password, public, private),
         )
         for index, name in enumerate(service_names())
     )
@@ -116,16 +124,21 @@ def quarry_command() -> tuple[str, ...]:
 
 
 def _service_environment(
-    name: str, shared: Mapping[str, str], admin_dsn: str, role_password: str, public: int, operator_key: str
+    name: str,
+    shared: Mapping[str, str],
+    admin_dsn: str,
+    role_password: str,
+    public: int,
+    private: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
     # A service never sees the login of the role that owns the schemas, nor another service's.
     own = {key: value for key, value in shared.items() if not key.startswith("MIGRATE_")}
     del own["DATABASE_ROLE_PASSWORD"]
     own["DATABASE_URL"] = postgres.with_login(admin_dsn, f"quarry_{name}", role_password)
-    for variable in ("OPERATOR_KEY", "OPERATOR_KEY_FILE"):
+    for variable in (variable for secrets in private.values() for variable in secrets):
         own.pop(variable, None)
-    if name == "tenants":
-        own["OPERATOR_KEY"] = operator_key
+        own.pop(f"{variable}_FILE", None)
+    own.update(private.get(name, {}))
     if name == "gateway":
         own["HTTP_PORT"] = str(public)
     return own

@@ -1,5 +1,6 @@
 """The passwords of one machine's platform: made once, kept in `var/secrets.json` (mode 0600)."""
 
+import base64
 import secrets as random
 from pathlib import Path
 
@@ -15,6 +16,10 @@ def _password() -> str:
     return random.token_urlsafe(24)
 
 
+def _encryption_key() -> str:
+    return base64.b64encode(random.token_bytes(32)).decode()
+
+
 class Secrets(msgspec.Struct, frozen=True):
     """What only this machine knows."""
 
@@ -22,7 +27,9 @@ class Secrets(msgspec.Struct, frozen=True):
     role_password: str = msgspec.field(default_factory=_password)
     redis_password: str = msgspec.field(default_factory=_password)
     nats_password: str = msgspec.field(default_factory=_password)
+    event_token_key: str = msgspec.field(default_factory=lambda: random.token_urlsafe(32))
     operator_key: str = msgspec.field(default_factory=lambda: keys.generate(KeyLabel.LIVE))
+    webhook_encryption_key: str = msgspec.field(default_factory=_encryption_key)
 
 
 def load_secrets(path: Path) -> Secrets:

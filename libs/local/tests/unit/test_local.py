@@ -53,6 +53,28 @@ def test_a_server_may_be_named_by_a_file(tmp_path: Path) -> None:
     assert indexer.environ["DATABASE_CA_FILE"] == "/ca.pem"
 
 
+def test_each_secret_is_given_to_the_one_service_that_needs_it(tmp_path: Path) -> None:
+    secrets = load_secrets(tmp_path / "secrets.json")
+    elsewhere = {
+        "DATABASE_URL": "postgresql://db.example/quarry",
+        "REDIS_URL": "redis://redis.example",
+        "NATS_URL": "nats://nats.example",
+        "QDRANT_URL": "http://qdrant.example",
+    }
+    own = {**elsewhere, "WEBHOOK_ENCRYPTION_KEYS": "of-the-operator", "WEBHOOK_ALLOW_HTTP": "true"}
+
+    made = make_plan(Layout(tmp_path), secrets, elsewhere, State())
+    given = make_plan(Layout(tmp_path), secrets, own, State())
+
+    for variable, service in (("OPERATOR_KEY", "tenants"), ("WEBHOOK_ENCRYPTION_KEYS", "webhooks")):
+        for plan in (made, given):
+            assert {each.name for each in plan.services if variable in each.environ} == {service}
+    first, second = (each for plan in (made, given) for each in plan.services if each.name == "webhooks")
+    assert first.environ["WEBHOOK_ENCRYPTION_KEYS"] == secrets.webhook_encryption_key
+    assert second.environ["WEBHOOK_ENCRYPTION_KEYS"] == "of-the-operator"
+    assert second.environ["WEBHOOK_ALLOW_HTTP"] == "true"
+
+
 def test_broken_secrets_are_told_and_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "secrets.json"
     path.write_text("{")

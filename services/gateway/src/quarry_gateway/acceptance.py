@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from quarry_common.blobs import TenantBlobs
 from quarry_common.contracts.documents import (
     ACCEPT,
     Accept,
@@ -67,7 +68,7 @@ async def take_in(
         document = _aimed(received.document, target)
         request.auth.require_collection(document.collection)
     except BaseException:
-        await delete_blobs(gateway, [path])
+        await delete_blobs(gateway.blobs.of(tenant_id), [path])
         raise
     upsert = target is not None
     asked = Accept(tenant_id, document, received.blob, upsert, priority, condition, key, request.auth.room)
@@ -80,7 +81,7 @@ async def _accept(gateway: Gateway, asked: Accept, path: str) -> Accepted:
         return await gateway.ask(ACCEPT, asked)
     except QuarryError as error:
         if surely_refused(error):
-            await delete_blobs(gateway, [path])
+            await delete_blobs(gateway.blobs.of(asked.tenant_id), [path])
         raise
 
 
@@ -103,7 +104,7 @@ async def _receive(request: Call, gateway: Gateway, path: str) -> Received:
         raise UnsupportedMediaTypeError(f"A document comes as {JSON} or {MULTIPART}.")
     refuse(wrong_sense(form, has_file=blob is not None))
     if blob is None:
-        blob = await store_content(gateway, form, path)
+        blob = await store_content(gateway.blobs.of(request.auth.tenant_id), form, path)
     return Received(fields_of(form), blob)
 
 
@@ -115,17 +116,17 @@ async def _read_form(
     max_content_bytes = settings.max_json_mb * MIB
     limit = max_file_bytes + max_content_bytes + FORM_OVERHEAD_BYTES
     reader = FormReader(Body(request, max_bytes=limit), boundary, max_content_bytes=max_content_bytes)
-    read = await reader.read(gateway.blobs, path, max_file_bytes=max_file_bytes)
+    read = await reader.read(gateway.blobs.of(request.auth.tenant_id), path, max_file_bytes=max_file_bytes)
     reader.refuse_errors()
     return check(read.fields, DocumentForm, rules=wrong_entries), read.blob
 
 
-async def store_content(gateway: Gateway, form: DocumentForm, path: str) -> BlobRef | None:
+async def store_content(blobs: TenantBlobs, form: DocumentForm, path: str) -> BlobRef | None:
     """Put the text of `form` at `path`; None when it has none. Raises `UnavailableError`."""
     content = form.content or ""
     if not content.strip():
         return None
-    stored = await gateway.blobs.put_text(path, content)
+    stored = await blobs.put_text(path, content)
     file_name = clean_file_name(form.file_name or "")
     return BlobRef(stored.path, stored.size_bytes, stored.sha256, file_name, declared_type(form))
 
@@ -146,14 +147,14 @@ def _aimed(document: DocumentFields, target: DocumentFields | None) -> DocumentF
     return msgspec.structs.replace(document, external_id=target.external_id, collection=collection)
 
 
-async def delete_blobs(gateway: Gateway, paths: Sequence[str]) -> None:
+async def delete_blobs(blobs: TenantBlobs, paths: Sequence[str]) -> None:
     """Remove the blobs of what was not taken in, also while being cancelled; they may not exist."""
 
     async def remove() -> None:
         try:
             async with asyncio.timeout(CLEANUP_SECONDS):
                 for path in paths:
-                    await gateway.blobs.delete(path)
+                    await blobs.delete(path)
         except (QuarryError, TimeoutError):
             log.warning("uploads were left for the sweep", extra={"blobs": len(paths)})
 

@@ -5,6 +5,7 @@ Every route that is not public passes here before its handler. What was asked an
 """
 
 from typing import Final
+from uuid import UUID
 
 from litestar.datastructures import Headers
 from litestar.handlers import BaseRouteHandler
@@ -26,15 +27,16 @@ from quarry_gateway.cors import readable_headers
 from quarry_gateway.domain import TENANT_HEADER, Caller, CrossTenantError, require_scope
 from quarry_gateway.edge import ANSWER_HEADERS, Message
 from quarry_gateway.gateway import Gateway
-from quarry_gateway.limits.buckets import Endpoint, buckets_of
+from quarry_gateway.limits.buckets import KEYLESS_LIMIT, Bucket, Endpoint, Owner, buckets_of
+from quarry_gateway.limits.decisions import Decision, refusal
 from quarry_gateway.limits.decisions import headers as rate_headers
-from quarry_gateway.limits.decisions import refusal
 from quarry_gateway.operations import OPERATION, Connection, Operation
 from quarry_gateway.search_tokens import MAX_TOKEN_LENGTH
 from quarry_gateway.validation import path_uuid
 
 DECISIVE: Final = ("X-API-Key", "Authorization", TENANT_HEADER, "Idempotency-Key")
 """Headers that whoever stands before the gateway may read differently when there are two of them."""
+_KEYS: Final = ("x-api-key", "authorization")
 _CLASSES: Final = {
     Scope.SEARCH: Endpoint.SEARCH,
     Scope.DOCUMENTS_READ: Endpoint.READ,
@@ -52,6 +54,9 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if not isinstance(operation.access, Scope):
         return
     gateway: Gateway = connection.app.state.gateway
+    if operation.keyless and not any(name in connection.headers for name in _KEYS):
+        await _let_page_read(gateway, connection)
+        return
     try:
         caller = await _authenticate(gateway, connection)
     except QuarryError:
@@ -108,14 +113,26 @@ def endpoint_of(scope: Scope) -> Endpoint:
     return _CLASSES.get(scope, Endpoint.ADMIN)
 
 
-async def charge(gateway: Gateway, scope: Message, caller: Caller, endpoint: Endpoint, cost: int) -> None:
+async def charge_interactions(gateway: Gateway, scope: Message, tenant_id: UUID, count: int) -> None:
+    """Count what browsers without a key tell of a tenant's answers. Raises `RateLimitedError`."""
+    bucket = Bucket(Owner.TENANT, tenant_id, Endpoint.INTERACTIONS, KEYLESS_LIMIT)
+    _judge(scope, await gateway.limits.rates.take((bucket,), count))
+
+
+async def charge(
+    gateway: Gateway, scope: Message, caller: Caller, endpoint: Endpoint, cost: int, *, paid: int = 0
+) -> None:
     """Count units of the rate limit. Raises `RateLimitedError` when they come too soon.
 
-    Each request is counted as one before its route; a route whose body asks for more counts the rest.
+    Each request is counted as one before its route; a route whose body asks for more counts the rest, and
+    tells what was `paid`.
     """
     if cost < 1:
         return
-    decision = await gateway.limits.rates.take(buckets_of(caller, endpoint), cost)
+    _judge(scope, await gateway.limits.rates.take(buckets_of(caller, endpoint), cost, paid))
+
+
+def _judge(scope: Message, decision: Decision) -> None:
     if decision.bucket is None:
         return
     _add_headers(

@@ -39,7 +39,6 @@ class AuditTrail:
         self._rpc = rpc
         self._waiting: deque[AuditAct] = deque()
         self._denied: set[tuple[UUID, str, str]] = set()
-        self._together = MAX_TOGETHER
 
     async def record(
         self,
@@ -89,22 +88,23 @@ class AuditTrail:
     async def flush(self) -> None:
         """Write down what waits, as far as the service answers."""
         self._denied.clear()
+        singly = 0
         while self._waiting:
-            acts = list(islice(self._waiting, self._together))
+            acts = list(islice(self._waiting, 1 if singly else MAX_TOGETHER))
             try:
                 await self._rpc.call(RECORD_ACTS, RecordActs(acts), timeout_seconds=RECORD_SECONDS)
-                self._together = MAX_TOGETHER
             except QuarryError as error:
                 if error.data.status >= 500:
                     log.warning("%d acts wait to be written down: %s", len(self._waiting), error)
                     return
                 if len(acts) > 1:  # one of them is refused, or all are too much for one message
-                    self._together = 1
+                    singly = len(acts)
                     continue
                 LOST.inc()
                 log.error("an act was refused by the audit log: %s", error)  # noqa: TRY400 - nothing to trace
             for _ in acts:
                 self._waiting.popleft()
+            singly = max(0, singly - 1)
 
 
 def _act(

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from quarry_common.blobs import TenantBlobs
 from quarry_common.contracts.documents import (
     ACCEPT_BATCH,
     MAX_BATCH,
@@ -144,11 +145,12 @@ async def _take_part(
     gateway: Gateway, caller: Caller, batch: BatchRequest, part: dict[int, DocumentForm], key: str | None
 ) -> list[BatchResult]:
     tenant_id = caller.tenant_id
+    own = gateway.blobs.of(tenant_id)
     paths = {index: upload_path(tenant_id) for index in part}
     try:
-        blobs = await _store(gateway, part, paths)
+        blobs = await _store(own, part, paths)
     except BaseException:
-        await delete_blobs(gateway, list(paths.values()))
+        await delete_blobs(own, list(paths.values()))
         raise
     items = [BatchItem(fields_of(form), blobs[index]) for index, form in part.items()]
     asked = AcceptBatch(
@@ -159,26 +161,26 @@ async def _take_part(
         results = (await gateway.ask(ACCEPT_BATCH, asked)).results
     except QuarryError as error:
         if surely_refused(error):
-            await delete_blobs(gateway, stored)
+            await delete_blobs(own, stored)
         raise
     refused = [
         item.blob.path
         for item, result in zip(items, results, strict=True)
         if result.accepted is None and item.blob is not None
     ]
-    await delete_blobs(gateway, refused)
+    await delete_blobs(own, refused)
     return results
 
 
 async def _store(
-    gateway: Gateway, part: dict[int, DocumentForm], paths: dict[int, str]
+    own: TenantBlobs, part: dict[int, DocumentForm], paths: dict[int, str]
 ) -> dict[int, BlobRef | None]:
     """Put the texts of a part into the blob store, a few at a time. Raises the first error of the store."""
     slots = asyncio.Semaphore(STORED_AT_ONCE)
 
     async def store(index: int, form: DocumentForm) -> BlobRef | None:
         async with slots:
-            return await store_content(gateway, form, paths[index])
+            return await store_content(own, form, paths[index])
 
     try:
         async with asyncio.TaskGroup() as group:

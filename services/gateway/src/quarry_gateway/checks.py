@@ -12,7 +12,8 @@ from nats.aio.client import Client
 
 from quarry_common import tls
 from quarry_common.cache.connection import open_redis
-from quarry_common.contracts.tenancy import LIST_TENANTS, ListTenants
+from quarry_common.contracts.tenancy import LIST_TENANTS, PLATFORM_TENANT, ListTenants
+from quarry_common.contracts.webhooks import LIST_ENDPOINTS, ListEndpoints
 from quarry_common.errors import UnavailableError
 from quarry_common.health import Check, CheckResult
 from quarry_common.messaging import broker
@@ -20,6 +21,7 @@ from quarry_common.messaging.rpc import RpcClient
 from quarry_gateway.settings import GatewaySettings
 
 DATABASE, CACHE, VECTOR_INDEX, MESSAGE_BUS = "database", "cache", "vector_index", "message_bus"
+WEBHOOKS = "webhooks"
 INDISPENSABLE: Final = frozenset({DATABASE, MESSAGE_BUS})
 """Without these no request can be answered; without the others some can."""
 TIMEOUT_SECONDS: Final = 1.5
@@ -73,6 +75,10 @@ async def open_checks(
         # The tenants service answers from the database that every service uses.
         await rpc.call(LIST_TENANTS, ListTenants(limit=1), timeout_seconds=TIMEOUT_SECONDS)
 
+    async def webhooks() -> None:
+        # Of a tenant that there is not: answered from the index alone.
+        await rpc.call(LIST_ENDPOINTS, ListEndpoints(PLATFORM_TENANT, 1), timeout_seconds=TIMEOUT_SECONDS)
+
     async def message_bus() -> None:
         await broker.check(connection)
 
@@ -100,6 +106,12 @@ async def open_checks(
                 raise UnavailableError("The vector index does not answer.") from error
 
         try:
-            yield {DATABASE: database, CACHE: cache, VECTOR_INDEX: vector_index, MESSAGE_BUS: message_bus}
+            yield {
+                DATABASE: database,
+                CACHE: cache,
+                VECTOR_INDEX: vector_index,
+                MESSAGE_BUS: message_bus,
+                WEBHOOKS: webhooks,
+            }
         finally:
             await redis.aclose()

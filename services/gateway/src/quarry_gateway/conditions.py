@@ -1,4 +1,5 @@
-"""Conditional requests: an ETag is a document's revision in quotes (RFC 9110, sections 8.8.3 and 13.1)."""
+"""Conditional requests: an ETag is a document's or an endpoint's revision in quotes (RFC 9110, sections
+8.8.3 and 13.1)."""
 
 import re
 from typing import Final
@@ -28,6 +29,16 @@ IF_MATCH: Final = Header(
         "pattern": r'^(\*|"[0-9]{1,18}"(, "[0-9]{1,18}"){0,9})$',
         "examples": ['"7"'],
     },
+)
+ENDPOINT_ETAG: Final = Header(
+    "ETag",
+    "The endpoint's revision; send it in `If-Match` to change just this state.",
+    {"type": "string", "examples": ['"7"']},
+)
+IF_MATCH_ENDPOINT: Final = Header(
+    "If-Match",
+    'Change the endpoint only while its ETag is one of these, such as `"7"`. Otherwise the answer is 412.',
+    IF_MATCH.schema,
 )
 IF_NONE_MATCH: Final = Header(
     "If-None-Match",

@@ -34,6 +34,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Collections that are within reach; None is all."""
     networks: tuple[str, ...] = ()
     principals: frozenset[str] = frozenset()
+    user_id: str | None = None
+    """Whose searches they are, as a search token says."""
     forced: Filter | None = None
     """What a search token narrows every search to."""
     expires_at: datetime | None = None
@@ -154,6 +156,7 @@ def token_caller(issuer: TokenIssuer, token: SearchToken) -> Caller:
         quotas=issuer.quotas,
         collections=token.collections,
         principals=token.principals,
+        user_id=token.subject,
         forced=token.filter,
         expires_at=token.expires_at,
         cors_origins=issuer.cors_origins,

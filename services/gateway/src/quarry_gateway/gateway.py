@@ -19,6 +19,8 @@ from quarry_gateway.audit import AuditTrail
 from quarry_gateway.auth import Authenticator
 from quarry_gateway.cors import Origins
 from quarry_gateway.domain import Caller
+from quarry_gateway.event_tokens import EventTokens
+from quarry_gateway.interaction_log import InteractionLog
 from quarry_gateway.limits.limits import Limits
 from quarry_gateway.settings import GatewaySettings
 from quarry_gateway.trespasses import Trespasses
@@ -68,6 +70,7 @@ class Gateway:
         audit: AuditTrail,
         limits: Limits,
         origins: Origins,
+        interactions: InteractionLog,
         *,
         readiness: Health,
         dependencies: Health,
@@ -79,6 +82,8 @@ class Gateway:
         self.audit = audit
         self.limits = limits
         self.origins = origins
+        self.interactions = interactions
+        self.event_tokens = EventTokens(settings.event_keys)
         self.trespasses = Trespasses(rpc, audit)
         self.proxies = settings.proxies
         """Networks whose word is taken for whom they pass on."""

@@ -36,6 +36,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     also: Scope | None = None
     """Another scope that suffices."""
+    keyless: bool = False
+    """Whether a request without any key reaches the route, too: it then has to know by itself whose it is."""
     tag: str
     summary: str
     description: str = ""
@@ -60,7 +62,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     reply_schema: dict[str, object] | None = None
     """Of an answer that is not JSON, such as one event of a stream; None for a text."""
     reads_only: bool = False
-    """Whether it changes nothing although it is a POST: then it needs no idempotency key."""
+    """Whether it changes nothing although it is a POST, or nothing more when it comes again: then it needs no
+    idempotency key."""
     hidden: bool = False
     """Whether the API's description leaves it out: pages, not API."""
 

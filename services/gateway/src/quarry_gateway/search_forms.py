@@ -13,11 +13,13 @@ from quarry_common.contracts.filters import Field
 from quarry_common.contracts.search import (
     MAX_BATCH,
     MAX_FACETS,
+    Asker,
     Facet,
     Query,
     SearchMode,
     Sort,
     SortField,
+    UserId,
 )
 from quarry_common.errors import FieldError
 from quarry_gateway.domain import Caller
@@ -92,6 +94,13 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = []
     wait_seconds: Annotated[float, Meta(ge=0, le=60, description="How long to wait for them.")] = 10
+    user_id: Annotated[
+        UserId | None,
+        Meta(description="Your own id of whoever searches, for analytics; a search token's `sub`."),
+    ] = None
+    client_id: Annotated[
+        UserId | None, Meta(description="Your own id of the browser or device that searches, for analytics.")
+    ] = None
 
 
 class SearchBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +135,7 @@ def query_of(form: Search, caller: Caller, path: str = "") -> Query:
         explain=form.explain,
         rerank=form.rerank,
         principals=caller.principals,
+        asker=Asker(caller.key_id, caller.user_id or form.user_id, form.client_id),
     )
 
 

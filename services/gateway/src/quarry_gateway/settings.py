@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from quarry_common.cache.settings import SharedKeysSettings
@@ -13,6 +13,8 @@ from quarry_common.settings import (
     QdrantSettings,
 )
 from quarry_gateway.addresses import Network, parse_networks
+
+MIN_EVENT_KEY = 32
 
 
 class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSettings, ProcessSettings):
@@ -52,6 +54,11 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSett
     rpc_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
         10.0, description="Longest wait for the answer of another service."
     )
+    health_check_seconds: Annotated[float, Field(gt=0, le=3_600)] = Field(
+        15.0,
+        description="Time between two checks of the platform's dependencies; two that fail in a row are told "
+        "as `health.check_failed`.",
+    )
     rate_limits_enabled: bool = Field(
         True, description="Whether requests per second are limited, as the quotas of tenants and keys say."
     )
@@ -61,10 +68,29 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSett
         "blocks, separated by commas.",
     )
 
+    event_token_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Secrets of 32 characters or more, separated by commas, with which answers get tokens "
+        "that "
+        "let browsers tell of clicks without a key. The first makes tokens, all verify; none: there are "
+        "none.",
+    )
     public_hosts: str = Field(
         "",
         description="Names of the installation itself, which are no tenant's domain, separated by commas.",
     )
+
+    @property
+    def event_keys(self) -> list[bytes]:
+        """`event_token_keys`, read."""
+        return [key.encode() for key in _listed(self.event_token_keys)]
+
+    @field_validator("event_token_keys")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if any(len(key) < MIN_EVENT_KEY for key in _listed(value)):
+            raise PydanticCustomError("short", f"each must have at least {MIN_EVENT_KEY} characters")
+        return value
 
     @property
     def proxies(self) -> tuple[Network, ...]:
@@ -84,3 +110,7 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSett
         except ValueError as error:
             raise PydanticCustomError("malformed", str(error)) from None
         return value
+
+
+def _listed(secrets: SecretStr) -> list[str]:
+    return [key.strip() for key in secrets.get_secret_value().split(",") if key.strip()]

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from prometheus_client import Counter
 
-from quarry_common.contracts.audit import OWNERS_OF, OWNERS_OF_KEYS, OwnersOf
+from quarry_common.contracts.audit import OWNERS_OF, OWNERS_OF_KEYS, OWNERS_OF_WEBHOOKS, OwnersOf
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import QuarryError
 from quarry_common.messaging.rpc import RpcClient
@@ -28,8 +28,15 @@ EVERY_SECONDS: Final = 1.0
 ASK_SECONDS: Final = 2.0
 MAX_WAITING: Final = 1_000
 TOGETHER: Final = 20
-NAMES: Final = {"document_id": OWNERS_OF, "job_id": OWNERS_OF, "key_id": OWNERS_OF_KEYS}
-"""Parameters of paths that are ids, and who knows whose they are."""
+NAMES: Final = {
+    "document_id": ("document", OWNERS_OF),
+    "job_id": ("job", OWNERS_OF),
+    "key_id": ("api_key", OWNERS_OF_KEYS),
+    "webhook_id": ("webhook", OWNERS_OF_WEBHOOKS),
+    "delivery_id": ("webhook_delivery", OWNERS_OF_WEBHOOKS),
+    "replay_id": ("webhook_replay", OWNERS_OF_WEBHOOKS),
+}
+"""Parameters of paths that are ids: what the log calls such a thing, and who knows whose it is."""
 
 LOST = Counter("foreign_ids_unchecked_total", "Unknown ids that were not looked up.")
 
@@ -71,8 +78,8 @@ class Trespasses:
         """Look up what waits."""
         while self._waiting:
             together = [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
-            for method in {NAMES[each.parameter] for each in together}:
-                asked = [each for each in together if NAMES[each.parameter] is method]
+            for method in {NAMES[each.parameter][1] for each in together}:
+                asked = [each for each in together if NAMES[each.parameter][1] is method]
                 ids = list({each.id for each in asked})
                 try:
                     owners = await self._rpc.call(method, OwnersOf(ids), timeout_seconds=ASK_SECONDS)
@@ -83,7 +90,5 @@ class Trespasses:
                 for each in asked:
                     owner = owners.tenants.get(str(each.id))
                     if owner is not None and owner != each.caller.tenant:
-                        entity = each.parameter.removesuffix("_id")
-                        self._audit.denied(
-                            each.caller, f"{entity}.reached_for", str(each.id), log_of=PLATFORM_TENANT
-                        )
+                        action = f"{NAMES[each.parameter][0]}.reached_for"
+                        self._audit.denied(each.caller, action, str(each.id), log_of=PLATFORM_TENANT)

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
-from quarry_common.blobs import BlobStore
+from quarry_common.blobs import TenantBlobs, folder_of
 from quarry_common.contracts.documents import BlobRef
 from quarry_common.errors import FieldError, MalformedError, PayloadTooLargeError
 from quarry_common.ids import new_id
@@ -48,7 +48,7 @@ class FormReader:
         self._events: deque[MultipartSegment | bytes | None] = deque()
         self._errors: list[FieldError] = []
 
-    async def read(self, blobs: BlobStore, path: str, *, max_file_bytes: int) -> Form:
+    async def read(self, blobs: TenantBlobs, path: str, *, max_file_bytes: int) -> Form:
         """Return the form; its file, wherever among the fields it stands, is put at `path`.
 
         Raises `MalformedError`, `PayloadTooLargeError`, `ValidationError`, and what body and store raise.
@@ -146,7 +146,7 @@ class _Part:
 
 def upload_path(tenant_id: UUID) -> str:
     """Return a new place in the blob store for something that a tenant uploads."""
-    return f"tenants/{tenant_id}/uploads/{new_id()}"
+    return f"{folder_of(tenant_id)}/uploads/{new_id()}"
 
 
 def clean_file_name(name: str) -> str:

@@ -71,13 +71,14 @@ def gateway_settings(nats_url: str, blob_folder: Path) -> GatewaySettings:
         max_json_mb=2,
         body_timeout_seconds=2,
         rpc_timeout_seconds=3,
+        health_check_seconds=3_600,
     )
 
 
 @pytest.fixture
 async def backend(nats_url: str) -> AsyncIterator[Backend]:
     backend = Backend()
-    async with answering(backend, nats_url, "tenants", "indexer", "search"):
+    async with answering(backend, nats_url, "tenants", "indexer", "search", "webhooks", "analytics"):
         yield backend
 
 

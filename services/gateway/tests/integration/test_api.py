@@ -170,6 +170,7 @@ async def test_health_is_degraded_without_cache_and_index(gateway_settings, serv
     checks = answer.json()["checks"]
     assert {name: check["status"] for name, check in checks.items()} == {
         "database": "healthy", "message_bus": "healthy", "cache": "unhealthy", "vector_index": "unhealthy",
+        "webhooks": "healthy",
     }  # fmt: skip
     assert all(check["latency_ms"] >= 0 for check in checks.values())
     assert answer.json()["version"]

@@ -139,9 +139,10 @@ async def test_an_empty_filter_leaves_nothing_out(client, backend) -> None:
 async def test_the_content_is_the_text_as_it_was_extracted(client, backend, blob_folder: Path) -> None:
     document_id = await add(client)
     text = "Zeile <b>eins</b>\r\n次の行\n" * 100_000
-    backend.contents[UUID(document_id)] = f"texts/{document_id}"
-    (blob_folder / "texts").mkdir(exist_ok=True)
-    (blob_folder / "texts" / document_id).write_text(text, newline="")
+    folder = f"tenants/{backend.acme.id}/texts"
+    backend.contents[UUID(document_id)] = f"{folder}/{document_id}"
+    (blob_folder / folder).mkdir(exist_ok=True, parents=True)
+    (blob_folder / folder / document_id).write_text(text, newline="")
 
     answer = await client.get(f"/api/documents/{document_id}/content")
 
@@ -154,7 +155,7 @@ async def test_the_content_is_the_text_as_it_was_extracted(client, backend, blob
 
 async def test_a_content_that_was_purged_meanwhile_is_not_found(client, backend) -> None:
     document_id = await add(client)
-    backend.contents[UUID(document_id)] = "texts/gone"
+    backend.contents[UUID(document_id)] = f"tenants/{backend.acme.id}/texts/gone"
 
     answer = await client.get(f"/api/documents/{document_id}/content")
 

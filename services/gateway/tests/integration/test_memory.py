@@ -75,13 +75,15 @@ async def test_an_upload_of_100_mib_leaves_memory_flat(backend, nats_url, tmp_pa
 
 async def test_a_text_of_100_mib_that_is_read_leaves_memory_flat(backend, nats_url, tmp_path) -> None:
     headers = {"X-API-Key": backend.key()}
-    (tmp_path / "large.txt").write_bytes(b"A line of text.\n" * (FILE_MIB * MIB // 16))
+    folder = f"tenants/{backend.acme.id}"
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "large.txt").write_bytes(b"A line of text.\n" * (FILE_MIB * MIB // 16))
     async with (
         gateway_process(nats_url, tmp_path) as (url, process),
         httpx.AsyncClient(timeout=60, headers=headers) as client,
     ):
         made = (await client.post(f"{url}/api/documents", json={"title": "x"})).json()["document_id"]
-        backend.contents[UUID(made)] = "large.txt"
+        backend.contents[UUID(made)] = f"{folder}/large.txt"
         peak = before = process.memory_info().rss
         size_bytes = 0
 

@@ -27,6 +27,22 @@ from quarry_gateway.routes import HANDLERS
 from quarry_gateway.routes.system import VERSION
 
 EXPECTED = {
+    "GET /api/webhooks/event-types": "webhooks:read or platform",
+    "POST /api/webhooks": "webhooks:write",
+    "GET /api/webhooks": "webhooks:read",
+    "GET /api/webhooks/{webhook_id:str}": "webhooks:read",
+    "PATCH /api/webhooks/{webhook_id:str}": "webhooks:write",
+    "DELETE /api/webhooks/{webhook_id:str}": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/rotate-secret": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/test": "webhooks:write",
+    "GET /api/webhooks/{webhook_id:str}/deliveries": "webhooks:read",
+    "GET /api/webhooks/{webhook_id:str}/deliveries/{delivery_id:str}": "webhooks:read",
+    "POST /api/webhooks/{webhook_id:str}/deliveries/{delivery_id:str}/redeliver": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/recover": "webhooks:write",
+    "POST /api/webhooks/{webhook_id:str}/replay": "webhooks:write",
+    "GET /api/webhooks/{webhook_id:str}/replays/{replay_id:str}": "webhooks:read",
+    "GET /api/webhooks/{webhook_id:str}/stats": "webhooks:read",
+    "GET /api/admin/webhooks": "platform",
     "POST /api/documents": "documents:write",
     "PUT /api/documents/by-external-id/{external_id:path}": "documents:write",
     "GET /api/documents": "documents:read",
@@ -58,6 +74,26 @@ EXPECTED = {
     "DELETE /api/collections/{name:str}": "collections:write",
     "POST /api/search": "search",
     "POST /api/search/batch": "search",
+    "GET /api/admin/analytics/popular": "analytics:read or platform",
+    "GET /api/admin/analytics/no-results": "analytics:read or platform",
+    "GET /api/admin/analytics/low-confidence": "analytics:read or platform",
+    "GET /api/admin/analytics/stats": "analytics:read or platform",
+    "GET /api/admin/analytics/timeseries": "analytics:read or platform",
+    "GET /api/admin/analytics/trending": "analytics:read or platform",
+    "GET /api/admin/analytics/export": "analytics:read or platform",
+    "GET /api/admin/analytics/users/{user_id:str}": "analytics:read",
+    "DELETE /api/admin/analytics/users/{user_id:str}": "analytics:write",
+    "GET /api/admin/analytics/retention": "analytics:read",
+    "PUT /api/admin/analytics/retention": "analytics:write",
+    "POST /api/events": "search",
+    "POST /api/judged-sets": "analytics:write",
+    "GET /api/judged-sets": "analytics:read",
+    "GET /api/judged-sets/{set_id:str}": "analytics:read",
+    "PUT /api/judged-sets/{set_id:str}": "analytics:write",
+    "DELETE /api/judged-sets/{set_id:str}": "analytics:write",
+    "POST /api/judged-sets/{set_id:str}/queries": "analytics:write",
+    "POST /api/judged-sets/{set_id:str}/runs": "analytics:write",
+    "GET /api/judged-sets/{set_id:str}/runs": "analytics:read",
     "POST /api/keys": "keys:write",
     "GET /api/keys": "keys:read",
     "GET /api/keys/{key_id:str}": "keys:read",
@@ -69,8 +105,8 @@ EXPECTED = {
     "PATCH /api/tenant": "tenant:write",
     "GET /api/usage": "tenant:read",
     "GET /api/admin/usage": "platform",
-    "GET /api/audit": "audit:read",
-    "GET /api/audit/verify": "audit:read",
+    "GET /api/audit": "audit:read or platform",
+    "GET /api/audit/verify": "audit:read or platform",
     "POST /api/signing-keys": "tenant:write",
     "GET /api/signing-keys": "tenant:read",
     "POST /api/signing-keys/{signing_key_id:str}/revoke": "tenant:write",
@@ -88,7 +124,7 @@ EXPECTED = {
     "GET /api/admin/index": "platform",
     "POST /api/admin/index/repair": "platform",
     "GET /api/admin/cache": "platform",
-    "DELETE /api/admin/cache": "keys:write",
+    "DELETE /api/admin/cache": "keys:write or platform",
     "POST /api/admin/events/replay": "platform",
     "GET /api/health": "public",
     "GET /api/version": "public",
@@ -107,7 +143,8 @@ def test_every_route_declares_its_scope_and_there_is_no_other() -> None:
         operation = (handler.opt or {}).get(OPERATION)
         assert isinstance(operation, Operation), f"{handler.paths} declares no operation"
         for path in handler.paths:
-            found[f"{min(handler.http_methods)} {path}"] = str(operation.access)
+            also = "" if operation.also is None else f" or {operation.also}"
+            found[f"{min(handler.http_methods)} {path}"] = f"{operation.access}{also}"
 
     assert found == EXPECTED
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from quarry_common.blobs import BlobStore, open_store
+from quarry_common.blobs import BlobStore, folder_of, open_store
 from quarry_common.commands import MigrateSettings, migrate_all
 from quarry_common.contracts import documents as contract
 from quarry_common.contracts import jobs as job_contract
@@ -81,8 +81,9 @@ class Indexer:
     async def store(
         self, content: bytes, file_name: str = "file.txt", tenant_id: UUID | None = None
     ) -> BlobRef:
-        path = f"tenants/{tenant_id or self.tenant_id}/uploads/{new_id()}"
-        stored = await self.blobs.put_bytes(path, content)
+        owner = tenant_id or self.tenant_id
+        path = f"{folder_of(owner)}/uploads/{new_id()}"
+        stored = await self.blobs.of(owner).put_bytes(path, content)
         return BlobRef(stored.path, stored.size_bytes, stored.sha256, file_name)
 
     async def put_batch(

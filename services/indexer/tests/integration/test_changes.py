@@ -220,7 +220,7 @@ async def test_the_text_and_the_chunks_of_a_document_agree(tenant: Indexer) -> N
     reference = DocumentRef(tenant.tenant_id, document.id)
 
     content = await tenant.rpc.call(contract.GET_CONTENT, reference)
-    extracted = await tenant.blobs.get_text(content.path)
+    extracted = await tenant.blobs.of(tenant.tenant_id).get_text(content.path)
     seen, cursor = [], None
     while True:
         request = ListChunks(tenant.tenant_id, document.id, limit=3, cursor=cursor)

@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quarry_common.contracts.audit import MAX_OWNED, OWNERS_OF, OwnersOf
-from quarry_common.contracts.documents import ACCEPT, Accept, DocumentFields, Room
+from quarry_common.contracts.documents import (
+    ACCEPT,
+    ACCEPT_BATCH,
+    Accept,
+    AcceptBatch,
+    BatchItem,
+    DocumentFields,
+    Room,
+)
 from quarry_common.contracts.purging import PURGE_DOCUMENTS, PurgeTenant
 from quarry_common.contracts.usage import INDEX_DAYS, STORED_NOW, StoredNow, TenantRef, UsageRange
 from quarry_common.errors import RemoteError
@@ -45,6 +53,21 @@ async def test_a_request_beyond_the_room_that_comes_with_it_is_refused(tenant: I
     assert (refused.value.data.code, refused.value.data.status) == ("quota_exceeded", 429)
 
 
+async def test_a_body_of_another_tenant_is_refused_and_left_where_it_is(tenant: Indexer) -> None:
+    stranger = tenant.of_another_tenant()
+    theirs = await stranger.store(TEXT)
+    items = [BatchItem(DocumentFields(), theirs)]
+
+    with pytest.raises(RemoteError) as one:
+        await tenant.rpc.call(ACCEPT, Accept(tenant.tenant_id, DocumentFields(), theirs))
+    with pytest.raises(RemoteError) as many:
+        await tenant.rpc.call(ACCEPT_BATCH, AcceptBatch(tenant.tenant_id, items))
+
+    assert [each.value.data.code for each in (one, many)] == ["not_found"] * 2
+    assert (await tenant.rpc.call(STORED_NOW, TenantRef(tenant.tenant_id))).documents == 0
+    assert await stranger.blobs.of(stranger.tenant_id).get_text(theirs.path) == TEXT.decode()
+
+
 async def test_documents_and_jobs_of_any_tenant_have_their_owner(tenant: Indexer) -> None:
     stranger, nothing = tenant.of_another_tenant(), new_id()
     mine, theirs = await tenant.put(TEXT), await stranger.put(TEXT)
@@ -77,7 +100,7 @@ async def test_a_tenant_is_removed_while_its_documents_are_indexed(tenant: Index
     assert {store: count for store, count in answer.left.items() if count} == {}
     assert answer.removed["postgres.indexer.jobs"] == 4
     assert await tenant.index.count(tenant.tenant_id) == 0
-    assert await tenant.blobs.first(f"tenants/{tenant.tenant_id}", 1) == []
+    assert await tenant.blobs.of(tenant.tenant_id).first(1) == []
     with pytest.raises(RemoteError) as missing:
         await tenant.job(waiting[0].job_id)
     assert missing.value.data.status == 404

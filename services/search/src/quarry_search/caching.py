@@ -13,7 +13,7 @@ from quarry_common.cache.generations import Generations
 from quarry_common.cache.keys import UNCHANGING, Generation
 from quarry_common.cache.typed import TypedCache
 from quarry_common.contracts.caches import CacheStats
-from quarry_common.contracts.search import Answer, CacheUse, Query, RerankOutcome
+from quarry_common.contracts.search import NOBODY, Answer, CacheUse, Query, RerankOutcome
 from quarry_common.embedding.protocol import AsyncEmbedder, Vectors
 from quarry_common.ids import new_id
 from quarry_search.timings import Timings
@@ -87,6 +87,8 @@ class CachedAnswers:
         return self._answers.stats()
 
     def _key(self, query: Query, tuning: str) -> str:
+        if query.asker is not NOBODY:
+            query = msgspec.structs.replace(query, asker=NOBODY)
         asked = hashlib.blake2b(_encode(query), digest_size=16).hexdigest()
         return f"{self._configuration}:{tuning}:{asked}"
 

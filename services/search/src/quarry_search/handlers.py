@@ -6,6 +6,7 @@ from quarry_common.contracts.search import Answer, Batch, Outcome, Outcomes, Que
 from quarry_common.errors import QuarryError
 from quarry_search.caching import CachedAnswers
 from quarry_search.metrics import SEARCH_SECONDS, SEARCHES
+from quarry_search.recording import Recorder
 from quarry_search.searching import Searcher
 from quarry_search.timings import Timings
 from quarry_search.tuning import TuningSource
@@ -15,11 +16,18 @@ class Handlers:
     """Answers searches, one or several at once."""
 
     def __init__(
-        self, searcher: Searcher, tunings: TuningSource, answers: CachedAnswers, batch_concurrency: int = 8
+        self,
+        searcher: Searcher,
+        tunings: TuningSource,
+        answers: CachedAnswers,
+        recorder: Recorder | None = None,
+        batch_concurrency: int = 8,
     ) -> None:
+        """`recorder` is told what was answered."""
         self._searcher = searcher
         self._tunings = tunings
         self._answers = answers
+        self._recorder = recorder
         self._batch_concurrency = batch_concurrency
 
     async def query(self, query: Query) -> Answer:
@@ -38,6 +46,8 @@ class Handlers:
         finally:
             SEARCH_SECONDS.labels(query.mode.value).observe(timings.total_seconds())
             SEARCHES.labels(query.mode.value, outcome).inc()
+        if self._recorder is not None and query.asker.recorded:
+            self._recorder.note(query, answer, timings.total_seconds())
         return answer
 
     async def _answer(self, query: Query, timings: Timings) -> Answer:

@@ -1,4 +1,4 @@
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from quarry_common.telemetry.metrics import BUCKETS_SECONDS
 
@@ -10,3 +10,9 @@ SEARCHES = Counter(
     "Searches by their outcome: found, nothing, or the code of the error.",
     ("mode", "outcome"),
 )
+
+RECORDED = Counter("searches_recorded_total", "Searches that the search log has acknowledged.")
+UNRECORDED = Counter(
+    "searches_unrecorded_total", "Answered searches that the search log does not hold; it is told how many."
+)
+UNSENT = Gauge("searches_unsent", "Searches that wait to be sent to the search log.")

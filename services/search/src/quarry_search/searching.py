@@ -110,6 +110,7 @@ class Searcher:
             next_cursor=cursor.after(here, shown) if here.offset + shown < total else None,
             facets=listed.facets,
             rerank=listed.rerank,
+            similarity=max((each.score for each in listed.ranking.dense[:1]), default=None),
             explanation=_explanation(query, asked, listed, legs, terms) if query.explain else None,
         )
 

@@ -17,6 +17,7 @@ from quarry_common.vectors import connection
 from quarry_common.vectors.index import VectorIndex
 from quarry_search.caching import CachedAnswers, CachedQueries
 from quarry_search.handlers import Handlers
+from quarry_search.recording import Recorder
 from quarry_search.reranking import open_reranker
 from quarry_search.searching import Searcher
 from quarry_search.settings import SearchSettings
@@ -57,7 +58,8 @@ async def build(settings: SearchSettings) -> AsyncIterator[Service]:
         answers = CachedAnswers(cache, generations, shapes)
         tunings = TuningSource(RpcClient(bus))
         await tunings.listen(bus)
-        handlers = Handlers(searcher, tunings, answers, settings.batch_concurrency)
+        recorder = Recorder(bus, instance_id(settings)) if settings.analytics_enabled else None
+        handlers = Handlers(searcher, tunings, answers, recorder, settings.batch_concurrency)
         server = RpcServer(bus, SERVICE, settings.search_concurrency)
         server.answer(search.QUERY, handlers.query)
         server.answer(search.BATCH, handlers.batch)
@@ -65,9 +67,11 @@ async def build(settings: SearchSettings) -> AsyncIterator[Service]:
             bus, SERVICE, instance_id(settings), cache, generations, caches=[answers, queries]
         )
         yield Service(
-            parts=[server, generations, control],
+            parts=[server, generations, control, *([recorder] if recorder else [])],
             checks={"vector_index": index.check, "message_bus": partial(broker.check, bus)},
         )
+        if recorder:
+            await recorder.flush()
 
 
 definition = ServiceDefinition(name=SERVICE, settings=SearchSettings, build=build)

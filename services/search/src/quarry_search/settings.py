@@ -13,6 +13,7 @@ from quarry_common.settings import NatsSettings, ProcessSettings, QdrantSettings
 class SearchSettings(ProcessSettings, NatsSettings, QdrantSettings, EmbedderSettings, CacheSettings):
     """What the search service reads from its environment."""
 
+    analytics_enabled: bool = Field(True, description="Whether searches are recorded for analytics.")
     search_concurrency: Annotated[int, Field(ge=1, le=1024)] = Field(
         32, description="Searches that one process answers at a time; sixteen times as many may wait."
     )

@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from quarry_common.contracts.search import QUERY, Answer, Query
+from quarry_common.contracts.streams import SEARCHES
 from quarry_common.embedding import bm25
 from quarry_common.embedding.load import load_embedder
 from quarry_common.embedding.protocol import Embedder
 from quarry_common.errors import UnavailableError
 from quarry_common.messaging.broker import connect
+from quarry_common.messaging.provision import provision
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.service import serve
 from quarry_common.settings import load
@@ -107,6 +109,7 @@ async def service(settings: SearchSettings) -> AsyncIterator[tuple[RpcClient, Ve
         connection.connect(settings) as client,
         build(settings) as built,
     ):
+        await provision(bus.jetstream(), [SEARCHES], [], replicas=1)
         index = VectorIndex(client, settings, embedder_id=embedder.id, dimensions=embedder.dimensions)
         await index.ensure()
         task = asyncio.create_task(serve(built, settings, stopping))

@@ -8,6 +8,7 @@ found there itself.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -15,8 +16,11 @@ import msgspec
 from nats.aio.client import Client
 
 from quarry_common.cache.emptying import GATHER_SECONDS, empty
+from quarry_common.contracts.analytics import PURGE_ANALYTICS
 from quarry_common.contracts.purging import PURGE_DOCUMENTS, Counts, Purged, PurgeTenant
+from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.contracts.streams import subjects_of_tenant
+from quarry_common.contracts.webhooks import PURGE_WEBHOOKS
 from quarry_common.errors import UnavailableError
 from quarry_common.messaging.erasing import erase
 from quarry_common.messaging.rpc import RpcClient
@@ -56,14 +60,16 @@ class Stores:
         """Return them in the order in which they are emptied."""
         return [
             Store("rows", "tenants", self._rows),
-            Store("documents", "indexer", self._documents),
+            Store("documents", "indexer", partial(self._asked, PURGE_DOCUMENTS)),
+            Store("webhooks", "webhooks", partial(self._asked, PURGE_WEBHOOKS)),
+            Store("searches", "analytics", partial(self._asked, PURGE_ANALYTICS)),
             Store("cached", "search", self._cached),
             Store("messages", "message_bus", self._messages),
         ]
 
-    async def _documents(self, tenant_id: UUID) -> Purged:
+    async def _asked(self, method: RpcMethod[PurgeTenant, Purged], tenant_id: UUID) -> Purged:
         asked = PurgeTenant(tenant_id, PIECE_SECONDS)
-        done = await self._rpc.call(PURGE_DOCUMENTS, asked, timeout_seconds=ANSWER_SECONDS)
+        done = await self._rpc.call(method, asked, timeout_seconds=ANSWER_SECONDS)
         await self._count(tenant_id, done.removed)
         return done
 

@@ -21,9 +21,9 @@ def list_domains() -> Call[types.Domains]:
     return get("/api/domains", types.Domains)
 
 
-def remove_domain(name: str) -> Call[None]:
-    """Give a name up."""
-    return Call("DELETE", _path(name), type(None), repeatable=True)
+def remove_domain(name: str) -> Call[types.Domain]:
+    """Give a name up; the answer is the claim as it was."""
+    return Call("DELETE", _path(name), types.Domain, repeatable=True)
 
 
 def _path(name: str) -> str:

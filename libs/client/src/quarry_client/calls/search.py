@@ -66,11 +66,14 @@ def search(
     rerank: bool | None = None,
     wait_for: Sequence[UUID] = (),
     wait_seconds: float = _WAIT_SECONDS,
+    user_id: str | None = None,
+    client_id: str | None = None,
 ) -> Call[types.Answer]:
     """Find passages, best first; at most 100 at once.
 
-    `facets` names fields whose values are counted. With `wait_for` the search waits, up to `wait_seconds`,
-    until those jobs have succeeded.
+    `user_id` and `client_id` tell analytics who searches, as you name them. `facets` names fields whose
+    values are counted. With `wait_for` the search waits, up to `wait_seconds`, until those jobs have
+    succeeded.
     """
     body = {
         "query": query,
@@ -87,6 +90,8 @@ def search(
         "rerank": rerank,
         "wait_for": list(wait_for) or None,
         "wait_seconds": wait_seconds if wait_for else None,
+        "user_id": user_id,
+        "client_id": client_id,
     }
     # A search is a POST only for its length: it changes nothing.
     encoded = msgspec.json.encode(without_none(body))

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from quarry_client.cli.analytics import analytics
 from quarry_client.cli.audit import audit
 from quarry_client.cli.cache import cache
 from quarry_client.cli.collections import collections
@@ -27,6 +28,7 @@ from quarry_client.cli.tenant import tenant
 from quarry_client.cli.tenants import tenants
 from quarry_client.cli.tokens import tokens
 from quarry_client.cli.usage import usage
+from quarry_client.cli.webhooks import webhooks
 from quarry_client.errors import ClientError
 
 ENTRY_POINT_GROUP: Final = "quarry.commands"
@@ -90,6 +92,6 @@ def main() -> None:
 
 for _command in (
     ingest, search, documents, jobs, dead_letters, reindex, collections, keys, signing_keys, tokens,
-    domains, tenant, tenants, usage, audit, drift, cache, events, eval_command,
+    domains, webhooks, tenant, tenants, usage, analytics, audit, drift, cache, events, eval_command,
 ):  # fmt: skip
     main.add_command(_command)

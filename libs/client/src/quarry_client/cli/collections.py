@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from quarry_client.cli.collection_settings import read_settings, settings_options
-from quarry_client.cli.connection import json_option, with_client
+from quarry_client.cli.connection import json_option, with_client, yes_option
 from quarry_client.cli.output import print_fields, print_json, print_table
 from quarry_client.cli.paging import take
 from quarry_client.client import Client
@@ -76,7 +76,7 @@ def collection_settings(
 
 @collections.command("delete")
 @click.argument("name")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @with_client()
 def delete_collection(client: Client, name: str, yes: bool) -> None:
     """Delete a collection and every document in it."""

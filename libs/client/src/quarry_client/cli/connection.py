@@ -127,4 +127,5 @@ def with_client(
     return decorate
 
 
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")

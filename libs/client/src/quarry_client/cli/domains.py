@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from quarry_client.cli.connection import json_option, with_client
-from quarry_client.cli.output import print_fields, print_json, print_table
+from quarry_client.cli.connection import json_option, with_client, yes_option
+from quarry_client.cli.output import print_fields, print_json, print_table, tell
 from quarry_client.client import Client
 from quarry_client.types import Domain
 
@@ -60,11 +60,14 @@ def list_domains(client: Client, as_json: bool) -> None:
 
 @domains.command("remove")
 @click.argument("name")
+@yes_option
+@json_option
 @with_client()
-def remove_domain(client: Client, name: str) -> None:
-    """Give a domain up."""
-    client.remove_domain(name)
-    click.echo(f"Removed {name}.")
+def remove_domain(client: Client, name: str, yes: bool, as_json: bool) -> None:
+    """Give a domain up: it stands for the tenant no more, everywhere within 5 seconds."""
+    if not yes:
+        click.confirm(f"Give up the domain {name}?", abort=True, err=True)
+    tell(client.remove_domain(name), f"Removed {name}.", as_json=as_json)
 
 
 def _show(domain: Domain) -> None:

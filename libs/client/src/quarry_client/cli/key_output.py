@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import click
-
-from quarry_client.cli.output import print_fields, print_json, print_table, whole
+from quarry_client.cli.output import print_fields, print_json, print_table, show_secret, whole
 from quarry_client.types import ApiKey, CreatedKey
 
 
@@ -14,11 +12,7 @@ def show_created(created: CreatedKey, remark: str, *, as_json: bool) -> None:
     if as_json:
         print_json(created)
         return
-    click.echo(created.key)
-    click.echo(
-        f"Keep this key now: it is not shown again. Its id is {created.api_key.id}. {remark}".rstrip(),
-        err=True,
-    )
+    show_secret(created.key, created.api_key.id, remark)
 
 
 def show_keys(keys: Iterable[ApiKey]) -> None:

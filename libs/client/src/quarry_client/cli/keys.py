@@ -8,7 +8,7 @@ import click
 
 from quarry_client.cli.connection import json_option, with_client
 from quarry_client.cli.key_output import show_created, show_key, show_keys
-from quarry_client.cli.output import amount, print_fields, print_json, print_table, whole
+from quarry_client.cli.output import amount, print_fields, print_json, print_table, tell, whole
 from quarry_client.cli.paging import take
 from quarry_client.cli.secret_text import read_secret
 from quarry_client.client import Client
@@ -158,11 +158,7 @@ def verify(client: Client, as_json: bool) -> None:
 @with_client()
 def revoke_key(client: Client, key_id: UUID, as_json: bool) -> None:
     """Have a key refused from now on, everywhere within 5 seconds."""
-    revoked = client.revoke_key(key_id)
-    if as_json:
-        print_json(revoked)
-    else:
-        click.echo(f"Revoked {key_id}.")
+    tell(client.revoke_key(key_id), f"Revoked {key_id}.", as_json=as_json)
 
 
 def _metadata(pairs: tuple[str, ...]) -> dict[str, str]:

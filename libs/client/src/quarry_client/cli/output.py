@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from uuid import UUID
 
 import click
 import msgspec
@@ -35,6 +36,22 @@ def print_json(value: object, *, compact: bool = False) -> None:
     """Print `value` as indented JSON, or `compact` on one line."""
     encoded = msgspec.json.encode(value)
     click.echo((encoded if compact else msgspec.json.format(encoded, indent=2)).decode())
+
+
+def tell(value: object, sentence: str, *, as_json: bool) -> None:
+    """Print what became of something: a sentence for people, the thing itself for machines."""
+    if as_json:
+        print_json(value)
+    else:
+        click.echo(sentence)
+
+
+def show_secret(text: str, secret_id: UUID, remark: str = "") -> None:
+    """Print a new key alone on the output, and beside it that this is the only time."""
+    click.echo(text)
+    click.echo(
+        f"Keep this key now: it is not shown again. Its id is {secret_id}. {remark}".rstrip(), err=True
+    )
 
 
 def whole(name: str) -> Column:

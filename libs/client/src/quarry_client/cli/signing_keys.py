@@ -6,8 +6,8 @@ from uuid import UUID
 import click
 
 from quarry_client.cli.choices import TIMES
-from quarry_client.cli.connection import json_option, with_client
-from quarry_client.cli.output import print_json, print_table
+from quarry_client.cli.connection import json_option, with_client, yes_option
+from quarry_client.cli.output import print_json, print_table, show_secret, tell, whole
 from quarry_client.client import Client
 
 
@@ -39,8 +39,7 @@ def create_signing_key(
     if created.private_key is None:
         click.echo(created.signing_key.id)
         return
-    click.echo(created.private_key.rstrip())
-    click.echo(f"Keep this key now: it is not shown again. Its id is {created.signing_key.id}.", err=True)
+    show_secret(created.private_key.rstrip(), created.signing_key.id)
 
 
 @signing_keys.command("list")
@@ -57,18 +56,35 @@ def list_signing_keys(client: Client, as_json: bool) -> None:
          k.revoke_before, k.revoked_at)
         for k in found.signing_keys
     )  # fmt: skip
-    columns = ("id", "name", "public key", "collections", "created", "tokens refused before", "revoked")
+    columns = (
+        whole("id"),
+        "name",
+        "public key",
+        "collections",
+        "created",
+        "tokens refused before",
+        "revoked",
+    )
     print_table(columns, rows, empty="There are no signing keys.")
 
 
 @signing_keys.command("revoke")
 @click.argument("signing_key_id", type=click.UUID)
 @click.option("--before", type=TIMES, help="Only tokens issued before this time, in UTC.")
+@yes_option
+@json_option
 @with_client()
-def revoke_tokens(client: Client, signing_key_id: UUID, before: datetime | None) -> None:
+def revoke_tokens(
+    client: Client, signing_key_id: UUID, before: datetime | None, yes: bool, as_json: bool
+) -> None:
     """Have a signing key's tokens refused: all for ever, or those issued before a time."""
+    if before is None and not yes:
+        click.confirm(
+            f"Revoke the signing key {signing_key_id} with all its tokens, for ever?", abort=True, err=True
+        )
     revoked = client.revoke_tokens(signing_key_id, before=before.replace(tzinfo=UTC) if before else None)
     if revoked.revoked_at is not None:
-        click.echo(f"Revoked {signing_key_id}.")
+        told = f"Revoked {signing_key_id}."
     else:
-        click.echo(f"Tokens issued before {revoked.revoke_before:%Y-%m-%d %H:%M:%S} are refused.")
+        told = f"Tokens issued before {revoked.revoke_before:%Y-%m-%d %H:%M:%S} are refused."
+    tell(revoked, told, as_json=as_json)

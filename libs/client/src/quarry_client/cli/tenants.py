@@ -1,17 +1,21 @@
 """`quarry tenants`: for platform operators."""
 
 import sys
+from typing import Final
 
 import click
 
-from quarry_client.cli.connection import json_option, with_client
+from quarry_client.cli.connection import json_option, with_client, yes_option
 from quarry_client.cli.failure import Failure
-from quarry_client.cli.output import plain, print_json, print_table, whole
+from quarry_client.cli.output import duration, plain, print_json, print_table, tell, whole
 from quarry_client.cli.paging import take
 from quarry_client.cli.tenant_output import show_receipt, show_tenant
 from quarry_client.cli.tenant_settings import origins_options, quota_option, read_quotas
 from quarry_client.client import Client
 from quarry_client.types import PLANS, PlanName, Tenant, TenantChanges
+
+SHORTEST_GRACE_SECONDS: Final = 10
+"""Of the platform: so long some gateway may believe that a tenant is active."""
 
 
 @click.group()
@@ -39,11 +43,8 @@ def create_tenant(
     """Create a tenant."""
     changes = read_quotas(quotas, {}) or None
     tenant = client.create_tenant(slug, name or slug, plan=plan, quotas=changes, cors_origins=origins)
-    if as_json:
-        print_json(tenant)
-        return
-    click.echo(f"Created the tenant {tenant.slug}.")
-    click.echo(f"Make its first key with `quarry keys create NAME --role admin --tenant {tenant.slug}`.")
+    first_key = f"Make its first key with `quarry keys create NAME --role admin --tenant {tenant.slug}`."
+    tell(tenant, f"Created the tenant {tenant.slug}.\n{first_key}", as_json=as_json)
 
 
 @tenants.command("list")
@@ -113,8 +114,8 @@ def update(
 @with_client(operator=True)
 def disable(client: Client, slug: str, as_json: bool) -> None:
     """Refuse a tenant's keys from now on, everywhere within 5 seconds."""
-    tenant = client.update_tenant(slug, disabled=True)
-    _tell(tenant, f"The tenant {slug} is disabled: its keys are refused.", as_json=as_json)
+    disabled = client.update_tenant(slug, disabled=True)
+    tell(disabled, f"The tenant {slug} is disabled: its keys are refused.", as_json=as_json)
 
 
 @tenants.command("enable")
@@ -123,8 +124,8 @@ def disable(client: Client, slug: str, as_json: bool) -> None:
 @with_client(operator=True)
 def enable(client: Client, slug: str, as_json: bool) -> None:
     """Let a tenant's keys in again."""
-    tenant = client.update_tenant(slug, disabled=False)
-    _tell(tenant, f"The tenant {slug} is enabled.", as_json=as_json)
+    enabled = client.update_tenant(slug, disabled=False)
+    tell(enabled, f"The tenant {slug} is enabled.", as_json=as_json)
 
 
 @tenants.command("delete")
@@ -134,17 +135,17 @@ def enable(client: Client, slug: str, as_json: bool) -> None:
     type=click.IntRange(min=0),
     help="When it is purged, from now on; the installation's time of grace when it is not given.",
 )
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @with_client(operator=True)
 def delete(client: Client, slug: str, grace_seconds: int | None, yes: bool, as_json: bool) -> None:
     """Disable a tenant now and purge it from every store when its time of grace is over."""
     if not yes:
-        _ask_for_slug(client.get_tenant(slug))
+        _ask_for_slug(client.get_tenant(slug), grace_seconds)
     tenant = client.delete_tenant(slug, grace_seconds=grace_seconds)
     when = "soon" if tenant.purge_at is None else f"at {tenant.purge_at:%Y-%m-%d %H:%M:%S} UTC"
     told = f"The tenant {slug} is disabled, and purged {when}; `quarry tenants restore {slug}` keeps it."
-    _tell(tenant, told, as_json=as_json)
+    tell(tenant, told, as_json=as_json)
 
 
 @tenants.command("restore")
@@ -155,7 +156,7 @@ def restore(client: Client, slug: str, as_json: bool) -> None:
     """Keep a tenant whose time of grace is not over. It is disabled still."""
     tenant = client.restore_tenant(slug)
     told = f"The tenant {slug} is kept. It is disabled still: `quarry tenants enable {slug}`."
-    _tell(tenant, told, as_json=as_json)
+    tell(tenant, told, as_json=as_json)
 
 
 @tenants.command("purge-receipt")
@@ -170,18 +171,15 @@ def purge_receipt(client: Client, slug: str, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _tell(tenant: Tenant, told: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(tenant)
-    else:
-        click.echo(told)
-
-
-def _ask_for_slug(tenant: Tenant) -> None:
+def _ask_for_slug(tenant: Tenant, grace_seconds: int | None) -> None:
     """A slug that has to be typed is read first. Raises Failure when another one is."""
+    if grace_seconds is None:
+        when = "when the installation's time of grace (TENANT_GRACE_HOURS) is over"
+    else:
+        when = f"in {duration(max(grace_seconds, SHORTEST_GRACE_SECONDS))}"
     click.echo(
         f"The tenant {tenant.slug} ({plain(tenant.name)}) is to be disabled now, and purged from every store "
-        "when its time of grace is over.",
+        f"{when}. Until then `quarry tenants restore {tenant.slug}` keeps it.",
         err=True,
     )
     if click.prompt("Type its slug to delete it", err=True) != tenant.slug:

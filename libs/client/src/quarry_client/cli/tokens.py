@@ -23,7 +23,11 @@ def tokens() -> None:
 @click.option("--principal", "principals", multiple=True, help="Carried by its searches; may be repeated.")
 @click.option("--collection", "collections", multiple=True, help="Search only here; may be repeated.")
 @click.option(
-    "--lifetime", type=click.IntRange(1, 86_400), default=3600, show_default=True, help="In seconds."
+    "--lifetime-seconds",
+    type=click.IntRange(1, 86_400),
+    default=3600,
+    show_default=True,
+    help="How long it lets in.",
 )
 @click.option("--subject", help="Whose searches they are.")
 def make_token(
@@ -32,7 +36,7 @@ def make_token(
     filter_json: str | None,
     principals: tuple[str, ...],
     collections: tuple[str, ...],
-    lifetime: int,
+    lifetime_seconds: int,
     subject: str | None,
 ) -> None:
     """Make a search token with the private half of a signing key. Nothing is sent anywhere."""
@@ -48,7 +52,7 @@ def make_token(
             filter=parse_filter(filter_json),
             principals=principals or None,
             collections=collections or None,
-            lifetime_seconds=lifetime,
+            lifetime_seconds=lifetime_seconds,
             subject=subject,
         )
     except ValueError as error:

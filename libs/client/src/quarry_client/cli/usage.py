@@ -13,7 +13,7 @@ from quarry_client.cli.connection import json_option, with_client
 from quarry_client.cli.output import amount, megabytes, print_json, print_table, whole
 from quarry_client.client import Client
 from quarry_client.errors import UnreadableAnswerError
-from quarry_client.types import USAGE_FORMATS, UsageDay, UsageFormatName
+from quarry_client.types import USAGE_FORMATS, UsageDay, UsageFormatName, Used
 
 DAYS: Final = click.DateTime(["%Y-%m-%d"])
 COLUMNS: Final = (
@@ -21,23 +21,16 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-class TenantDay(UsageDay, frozen=True, kw_only=True):
+class TenantDay(UsageDay, frozen=True):
     """A line of what every tenant used."""
 
     tenant: str
 
 
-class Total(msgspec.Struct, frozen=True):
-    """What a tenant used on some days together, and what it had at the end of the last."""
+class Total(Used, frozen=True):
+    """What a tenant used on some days together."""
 
     tenant: str
-    documents_added: int
-    bytes_added: int
-    chunks: int
-    tokens: int
-    searches: int
-    documents: int
-    storage_bytes: int
 
 
 @click.command()
@@ -108,7 +101,7 @@ def _show_all(client: Client, first: date | None, last: date | None, *, as_json:
     print_table((whole("tenant"), *map(amount, COLUMNS)), rows, empty="There are no tenants.")
 
 
-def _figures(used: UsageDay | Total) -> tuple[object, ...]:
+def _figures(used: Used) -> tuple[object, ...]:
     return (
         used.documents_added,
         megabytes(used.bytes_added),

@@ -10,10 +10,9 @@ UsageFormatName = Literal["csv", "ndjson"]
 USAGE_FORMATS: Final[tuple[UsageFormatName, ...]] = ("csv", "ndjson")
 
 
-class UsageDay(msgspec.Struct, frozen=True):
-    """What a tenant used on a day (UTC), and what it had at the end of it."""
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant used in a time, and what it had at the end of it."""
 
-    day: date
     documents_added: int
     """Versions that were taken in, of new documents and of changed ones."""
     bytes_added: int
@@ -25,6 +24,12 @@ class UsageDay(msgspec.Struct, frozen=True):
     """Searches that were answered."""
     documents: int
     storage_bytes: int
+
+
+class UsageDay(Used, frozen=True):
+    """What a tenant used on a day (UTC)."""
+
+    day: date
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -123,8 +123,8 @@ MAX_OWNED = 20
 
 
 class OwnersOf(msgspec.Struct, frozen=True):
-    """Asks which tenants documents, jobs or keys belong to: for the audit of attempts on foreign ids, never
-    for who made the attempt."""
+    """Asks which tenants documents, jobs, keys or webhooks belong to: for the audit of attempts on foreign
+    ids, never for who made the attempt."""
 
     ids: Annotated[list[UUID], Meta(max_length=MAX_OWNED)]
 
@@ -140,3 +140,4 @@ LIST_AUDIT = RpcMethod("tenants", "list_audit", ListAudit, AuditPage)
 VERIFY_AUDIT = RpcMethod("tenants", "verify_audit", VerifyAudit, AuditVerdict)
 OWNERS_OF = RpcMethod("indexer", "owners_of", OwnersOf, Owners)
 OWNERS_OF_KEYS = RpcMethod("tenants", "owners_of_keys", OwnersOf, Owners)
+OWNERS_OF_WEBHOOKS = RpcMethod("webhooks", "owners_of", OwnersOf, Owners)

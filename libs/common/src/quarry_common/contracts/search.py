@@ -54,6 +54,24 @@ class Sort(msgspec.Struct, frozen=True):
     descending: bool = False
 
 
+UserId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
+"""Whoever searches, as the application names them; it says nothing to Quarry."""
+
+
+class Asker(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who searches, for analytics; an answer does not depend on it."""
+
+    key_id: UUID | None = None
+    user_id: str | None = None
+    client_id: str | None = None
+    """The device or browser."""
+    recorded: bool = True
+    """Whether the search is somebody's, and no measurement."""
+
+
+NOBODY = Asker()
+
+
 class Query(msgspec.Struct, frozen=True):
     """A search of one tenant. `principals` are those the caller carries (see `allowed_principals`)."""
 
@@ -74,6 +92,7 @@ class Query(msgspec.Struct, frozen=True):
     explain: bool = False
     rerank: bool | None = None
     """Whether the reranker orders the best results; None does what the installation is set to."""
+    asker: Asker = NOBODY
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -177,7 +196,12 @@ class Answer(msgspec.Struct, frozen=True):
     """By facet, most frequent values first; documents within reach are counted, each once."""
     rerank: RerankOutcome = RerankOutcome.NOT_ASKED
     cache: CacheUse = CacheUse.OFF
+    similarity: float | None = None
+    """Cosine of query and nearest passage, whatever its rank; null in keyword mode and when nothing was
+    found."""
     explanation: Explanation | None = None
+    event_token: str = ""
+    """Lets a browser tell what is done with this answer for a day; empty where that is switched off."""
 
 
 class Batch(msgspec.Struct, frozen=True):

@@ -39,9 +39,15 @@ SEARCHES = Stream("SEARCHES", ("log.v1.>",), max_age_seconds=3 * DAY_SECONDS, ma
 DEAD_LETTERS = Stream("DEAD_LETTERS", ("dlq.v1.>",), max_age_seconds=90 * DAY_SECONDS)
 
 INDEXER_COMMANDS = Consumer("COMMANDS", "indexer-commands", "indexer", subjects.commands_of("indexer"))
+WEBHOOKS_EVENTS = Consumer(
+    "EVENTS", "webhooks-events", "webhooks", subjects.events(), ack_wait_seconds=10, max_ack_pending=2_000
+)
+ANALYTICS_SEARCHES = Consumer(
+    SEARCHES.name, "analytics-searches", "analytics", "log.v1.>", max_ack_pending=2_000
+)
 
 STREAMS = (COMMANDS, EVENTS, SEARCHES, DEAD_LETTERS)
-CONSUMERS = (INDEXER_COMMANDS,)
+CONSUMERS = (INDEXER_COMMANDS, WEBHOOKS_EVENTS, ANALYTICS_SEARCHES)
 
 
 def subjects_of_tenant(tenant_id: UUID) -> tuple[tuple[str, str], ...]:

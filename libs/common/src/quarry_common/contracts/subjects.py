@@ -25,14 +25,19 @@ def event(tenant_id: UUID | None, event_type: str) -> str:
     return f"evt.v1.{tenant_id or PLATFORM_TENANT}.{event_type}"
 
 
-def log(tenant_id: UUID, event_type: str) -> str:
-    """Subject of an entry in a log that is kept apart from the events, such as that of searches."""
-    return f"log.v1.{tenant_id}.{event_type}"
-
-
 def events(entity: str = "*", verb: str = "*") -> str:
     """Filter that matches the events of every tenant."""
     return f"evt.v1.*.{entity}.{verb}"
+
+
+def search_log(tenant_id: UUID) -> str:
+    """Subject of what was searched."""
+    return f"log.v1.{tenant_id}.search"
+
+
+def interactions(tenant_id: UUID) -> str:
+    """Subject of what users did with what was found."""
+    return f"log.v1.{tenant_id}.interaction"
 
 
 def dead_letter(service: str, tenant: str, consumer: str) -> str:

@@ -41,8 +41,6 @@ class Scope(StrEnum):
     """The tenant itself: its quotas, usage and domains."""
     TENANT_WRITE = "tenant:write"
     AUDIT_READ = "audit:read"
-    EVENTS_READ = "events:read"
-    """The stream of everything that happens in the tenant."""
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
     ANALYTICS_READ = "analytics:read"

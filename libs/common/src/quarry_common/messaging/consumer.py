@@ -7,7 +7,7 @@ jittered delay; permanent error, or the last attempt → dead letter, then ack. 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -47,6 +47,8 @@ class Delivery(msgspec.Struct, frozen=True):
     body: bytes
     attempt: int
     """1 the first time."""
+    sequence: int = 0
+    """Its place in the stream; 0 where the handler is not told."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -125,15 +127,14 @@ class DurableConsumer:
         if attempt > self._consumer.max_deliver:
             # No attempt told how it ended: the message may be what ends the processes that handle it.
             return await self._bury(raw, attempt, PermanentError("every attempt ended without an answer"))
-        beat = asyncio.create_task(self._stay_alive(raw))
+        beat = asyncio.create_task(stay_alive(self._consumer, [raw]))
         try:
             await self._handler(Delivery(raw.subject, raw.data, attempt))
         except Exception as error:
-            permanent = isinstance(error, PermanentError | msgspec.ValidationError | msgspec.DecodeError)
             log.warning(
                 "%s: attempt %d on %s failed", self._consumer.name, attempt, raw.subject, exc_info=error
             )
-            if not permanent and attempt < self._consumer.max_deliver:
+            if not is_permanent(error) and attempt < self._consumer.max_deliver:
                 await raw.nak(delay=delay_seconds(attempt))
                 return "retried"
             return await self._bury(raw, attempt, error)
@@ -143,39 +144,11 @@ class DurableConsumer:
         return "done"
 
     async def _bury(self, raw: Msg, attempt: int, error: Exception) -> str:
-        data = error_data(error)
-        if isinstance(error, PermanentError | msgspec.MsgspecError):
-            data = msgspec.structs.replace(data, code="message_rejected", detail=str(error))
-        letter = DeadLetter(
-            subject=raw.subject,
-            body=raw.data,
-            consumer=self._consumer.name,
-            attempts=attempt,
-            error=data,
-            traceparent=(raw.headers or {}).get("traceparent", ""),
-        )
-        subject = subjects.dead_letter(
-            self._consumer.service, subjects.tenant_of(raw.subject), self._consumer.name
-        )
         assert self._jetstream is not None  # noqa: S101 - set before the first message can come
-        try:
-            await self._jetstream.publish(
-                subject,
-                msgspec.json.encode(letter),
-                headers={"Nats-Msg-Id": f"{self._consumer.name}:{raw.metadata.sequence.stream}"},
-            )
-        except (NatsError, TimeoutError, OSError):
-            # It is kept where it is until the dead letter can be written.
-            await raw.nak(delay=LONGEST_DELAY_SECONDS)
-            return "retried"
-        await raw.ack()
-        return "dead_letter"
-
-    async def _stay_alive(self, raw: Msg) -> None:
-        while True:
-            await asyncio.sleep(self._consumer.ack_wait_seconds / 2)
-            with suppress(NatsError, OSError):  # the next beat may get through
-                await raw.in_progress()
+        if await bury(self._jetstream, self._consumer, raw, attempt, error):
+            return "dead_letter"
+        await raw.nak(delay=LONGEST_DELAY_SECONDS)
+        return "retried"
 
 
 def _raw(message: NatsMessage) -> Msg:
@@ -183,3 +156,47 @@ def _raw(message: NatsMessage) -> Msg:
     if not isinstance(raw, Msg):
         raise TypeError("a pull consumer without batches delivers single messages")
     return raw
+
+
+def is_permanent(error: Exception) -> bool:
+    """Whether no further attempt can help: the message is wrong, or the handler says so."""
+    return isinstance(error, PermanentError | msgspec.ValidationError | msgspec.DecodeError)
+
+
+async def bury(
+    jetstream: JetStreamContext, consumer: Consumer, raw: Msg, attempts: int, error: Exception
+) -> bool:
+    """Write `raw` to the dead letters and settle it; return False when it could not be written.
+
+    It is kept where it is then, and comes again.
+    """
+    data = error_data(error)
+    if isinstance(error, PermanentError | msgspec.MsgspecError):
+        data = msgspec.structs.replace(data, code="message_rejected", detail=str(error))
+    letter = DeadLetter(
+        subject=raw.subject,
+        body=raw.data,
+        consumer=consumer.name,
+        attempts=attempts,
+        error=data,
+        traceparent=(raw.headers or {}).get("traceparent", ""),
+    )
+    try:
+        await jetstream.publish(
+            subjects.dead_letter(consumer.service, subjects.tenant_of(raw.subject), consumer.name),
+            msgspec.json.encode(letter),
+            headers={"Nats-Msg-Id": f"{consumer.name}:{raw.metadata.sequence.stream}"},
+        )
+    except (NatsError, TimeoutError, OSError):
+        return False
+    await raw.ack()
+    return True
+
+
+async def stay_alive(consumer: Consumer, messages: Sequence[Msg]) -> None:
+    """Tell the server now and then, until cancelled, that `messages` are being worked on."""
+    while True:
+        await asyncio.sleep(consumer.ack_wait_seconds / 2)
+        for raw in messages:
+            with suppress(NatsError, OSError):  # the next beat may get through
+                await raw.in_progress()

@@ -111,6 +111,8 @@ async def connect_pool(settings: PostgresSettings, service: str) -> AsyncIterato
             server_settings={
                 "search_path": service,
                 "application_name": f"quarry-{service}",
+                # Compiling a query over many partitions takes seconds, running it milliseconds.
+                "jit": "off",
                 "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS * 1000:.0f}",
             },
         )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import web
@@ -11,13 +11,15 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from tests.spans import receiving
 from tests.tls import HOST, Authority, tls_proxy
 
-from quarry_common.blobs import open_store
+from quarry_common.blobs import folder_of, open_store
 from quarry_common.errors import NotFoundError, UnavailableError
 from quarry_common.settings import BlobSettings, QdrantSettings, SettingsError, TelemetrySettings, load
 from quarry_common.telemetry.tracing import exporter
 from quarry_common.vectors.connection import connect
 from quarry_common.vectors.filters import Scope
 from quarry_common.vectors.index import VectorIndex
+
+TENANT = UUID(int=1)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ async def test_an_s3_endpoint_is_trusted_by_its_authority(authority: Authority) 
     store = open_store(BlobSettings(blob_url="s3://bucket", blob_ca_file=authority.ca_file))
 
     with pytest.raises(NotFoundError):
-        await store.get_text("nothing")
+        await store.of(TENANT).get_text(f"{folder_of(TENANT)}/nothing")
 
 
 @pytest.mark.full  # the client tries eleven times
@@ -103,7 +105,7 @@ async def test_another_s3_endpoint_is_refused(stranger: Authority) -> None:
     store = open_store(BlobSettings(blob_url="s3://bucket", blob_ca_file=stranger.ca_file))
 
     with pytest.raises(UnavailableError):
-        await store.get_text("nothing")
+        await store.of(TENANT).get_text(f"{folder_of(TENANT)}/nothing")
 
 
 def test_no_variable_turns_the_verification_of_s3_off(monkeypatch: pytest.MonkeyPatch) -> None:

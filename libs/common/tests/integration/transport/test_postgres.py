@@ -15,6 +15,11 @@ from quarry_local.servers.postgres import ADMIN
 
 from .conftest import PASSWORD, Told
 
+# The driver ends TLS in the background: what is not closed yet when a test is over is no fault of the test.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*unclosed:pytest.PytestUnraisableExceptionWarning", "ignore:unclosed"
+)
+
 
 @dataclass
 class Server:

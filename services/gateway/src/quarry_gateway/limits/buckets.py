@@ -1,6 +1,7 @@
 """What is limited: the requests of a key and those of a tenant, each by class of endpoints."""
 
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,8 @@ class Endpoint(StrEnum):
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
+    INTERACTIONS = "interactions"
+    """What browsers without a key tell."""
 
 
 class Owner(StrEnum):
@@ -43,6 +46,10 @@ class Bucket(msgspec.Struct, frozen=True):
     def policy(self) -> str:
         """What headers call it; callers know their own key and tenant."""
         return f"{self.owner.value}-{self.endpoint.value}"
+
+
+KEYLESS_LIMIT: Final = Limit(100, 1_000)
+"""Events that browsers without a key may tell of one tenant's answers, a second and at once."""
 
 
 def buckets_of(caller: Caller, endpoint: Endpoint) -> tuple[Bucket, ...]:

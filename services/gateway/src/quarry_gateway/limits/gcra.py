@@ -55,12 +55,14 @@ def wait(limit: Limit, debt: int, cost: int) -> int:
     return max(0, debt - max(0, limit.capacity - cost * limit.interval))
 
 
-def charge(limits: Sequence[Limit], debts: Sequence[int], cost: int) -> tuple[bool, list[int]]:
+def charge(limits: Sequence[Limit], debts: Sequence[int], cost: int, paid: int = 0) -> tuple[bool, list[int]]:
     """Return whether `cost` units pass all the buckets, and the debts then: all are charged, or none is.
 
-    The script in Redis does the same.
+    `paid` units of the same request were charged before: a bucket that owes no more than these counts as one
+    without debt. The script in Redis does the same.
     """
-    if any(wait(limit, debt, cost) for limit, debt in zip(limits, debts, strict=True)):
+    pairs = zip(limits, debts, strict=True)
+    if any(debt > paid * limit.interval and wait(limit, debt, cost) for limit, debt in pairs):
         return False, list(debts)
     return True, [debt + cost * limit.interval for limit, debt in zip(limits, debts, strict=True)]
 

@@ -38,11 +38,14 @@ class Ledger:
         """Return the time in microseconds."""
         return int(self._clock() * SECOND)
 
-    def charge(self, names: Sequence[str], limits: Sequence[Limit], cost: int) -> tuple[bool, list[int]]:
-        """Return whether `cost` units pass all the buckets, and their debts then."""
+    def charge(
+        self, names: Sequence[str], limits: Sequence[Limit], cost: int, paid: int = 0
+    ) -> tuple[bool, list[int]]:
+        """Return whether `cost` units pass all the buckets, and their debts then. `paid` units of the same
+        request were charged before."""
         now = self.now()
         buckets = [self._bucket(name) for name in names]
-        allowed, debts = charge(limits, [max(0, bucket.paid_at - now) for bucket in buckets], cost)
+        allowed, debts = charge(limits, [max(0, bucket.paid_at - now) for bucket in buckets], cost, paid)
         for bucket, debt in zip(buckets, debts, strict=True):
             bucket.paid_at, bucket.term = now + debt, 0
         return allowed, debts

@@ -29,10 +29,11 @@ class Rates:
         self._shared = shared
         self._ledger = ledger
 
-    async def take(self, buckets: Sequence[Bucket], cost: int = 1) -> Decision:
+    async def take(self, buckets: Sequence[Bucket], cost: int = 1, paid: int = 0) -> Decision:
         """Charge `cost` units to all the buckets if they pass each of them, or to none; return the decision.
 
-        A cost beyond a bucket's burst passes when the bucket has no debt. Without buckets nothing is asked.
+        `paid` units of the same request were charged before. What it costs in all may be beyond a bucket's
+        burst when the bucket has no other debt. Without buckets nothing is asked.
         Raises nothing, and waits for Redis twice `REDIS_TIMEOUT_SECONDS` at most.
         """
         shared = self._shared
@@ -45,14 +46,14 @@ class Rates:
         ledger, limits = self._ledger, [bucket.limit for bucket in buckets]
         names = [bucket.name for bucket in buckets]
         asked_at, term = ledger.now(), shared.term
-        answer = await shared.charge(names, limits, ledger.owed(names, term), cost)
+        answer = await shared.charge(names, limits, ledger.owed(names, term), cost, paid)
         if answer is None:
-            allowed, debts = ledger.charge(names, limits, cost)
+            allowed, debts = ledger.charge(names, limits, cost, paid)
         else:
             allowed, debts = answer
             ledger.follow(names, debts, asked_at, term)
         _COUNTS[allowed, answer is not None].inc()
-        return judge(buckets, cost, allowed, debts)
+        return judge(buckets, cost + paid, allowed, debts)
 
 
 @asynccontextmanager

@@ -27,22 +27,23 @@ MAX_WAITING = 4_096
 """Questions that wait for the message under way; what comes then is decided here."""
 
 SCRIPT: Final = """
--- KEYS: buckets. ARGV: the cost; then for each bucket its interval, its capacity and what it owes at least.
+-- KEYS: buckets. ARGV: the cost, and the units that the same request paid before; then for each bucket its
+-- interval, its capacity and what it owes at least.
 -- Returns whether it passes (1 or 0), and the debts then. All in microseconds of this server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local allowed, stored, debts = 1, {}, {}
 for place, key in ipairs(KEYS) do
-    local interval, capacity = ARGV[place * 3 - 1], tonumber(ARGV[place * 3])
-    local owed = tonumber(ARGV[place * 3 + 1])
+    local interval, capacity = ARGV[place * 3], tonumber(ARGV[place * 3 + 1])
+    local owed = tonumber(ARGV[place * 3 + 2])
     stored[place] = math.max((tonumber(redis.call('GET', key)) or 0) - now, 0)
     debts[place] = math.max(stored[place], owed)
-    if debts[place] > 0 and debts[place] + ARGV[1] * interval > capacity then
+    if debts[place] > ARGV[2] * interval and debts[place] + ARGV[1] * interval > capacity then
         allowed = 0
     end
 end
 for place, key in ipairs(KEYS) do
-    debts[place] = debts[place] + allowed * ARGV[1] * ARGV[place * 3 - 1]
+    debts[place] = debts[place] + allowed * ARGV[1] * ARGV[place * 3]
     if debts[place] > stored[place] then
         local paid_at = string.format('%.0f', now + debts[place])
         redis.call('SET', key, paid_at, 'PX', math.ceil(debts[place] / 1000))
@@ -89,14 +90,17 @@ class SharedBuckets:
         BREAKER_STATE.set(State.CLOSED)
 
     async def charge(
-        self, names: Sequence[str], limits: Sequence[Limit], owed: Sequence[int], cost: int
+        self, names: Sequence[str], limits: Sequence[Limit], owed: Sequence[int], cost: int, paid: int = 0
     ) -> tuple[bool, list[int]] | None:
-        """Return whether `cost` units pass all the buckets, and their debts then; None without an answer."""
+        """Return whether `cost` units pass all the buckets, and their debts then; None without an answer.
+
+        `paid` units of the same request were charged before.
+        """
         if not self.ready or len(self._waiting) >= MAX_WAITING:
             return None
         words: list[str | int] = ["EVALSHA", self._digest, len(names)]
         words += [self._prefix + name for name in names]
-        words.append(cost)
+        words += (cost, paid)
         for limit, debt in zip(limits, owed, strict=True):
             words += (limit.interval, limit.capacity, debt)
         question = _Question(words, asyncio.get_running_loop().create_future())

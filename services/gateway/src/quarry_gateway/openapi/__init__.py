@@ -12,6 +12,7 @@ from msgspec import Meta
 from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.documents import ExternalId
 from quarry_common.contracts.domains import DomainName
+from quarry_common.contracts.search import UserId
 from quarry_common.contracts.tenancy import Slug
 from quarry_gateway.domain import TENANT_HEADER
 from quarry_gateway.forms import OF_CONTENT
@@ -26,11 +27,16 @@ PATH_PARAMETERS: Final[Mapping[str, Any]] = {
     "document_id": UUID,
     "job_id": UUID,
     "key_id": UUID,
+    "webhook_id": UUID,
+    "delivery_id": UUID,
+    "replay_id": UUID,
     "signing_key_id": UUID,
     "external_id": ExternalId,
     "name": CollectionName,
     "domain": DomainName,
     "slug": Slug,
+    "user_id": UserId,
+    "set_id": UUID,
     "code": Annotated[str, Meta(max_length=100)],
 }
 SECURITY: Final[list[dict[str, list[str]]]] = [{"apiKey": []}, {"bearer": []}]
@@ -112,7 +118,7 @@ def _describe(
         "description": _description(operation),
         "parameters": parameters,
         "responses": replies_of(operation, template, schemas),
-        "security": [] if operation.access == PUBLIC else SECURITY,
+        "security": [] if operation.access == PUBLIC else [*([{}] if operation.keyless else []), *SECURITY],
     }
     if operation.access != PUBLIC:
         found["x-scope"] = operation.access.value

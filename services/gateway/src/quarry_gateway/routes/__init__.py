@@ -3,6 +3,7 @@
 from litestar.handlers import HTTPRouteHandler
 
 from quarry_gateway.routes import (
+    analytics,
     audit,
     batch,
     caches,
@@ -10,10 +11,13 @@ from quarry_gateway.routes import (
     collections,
     content,
     dead_letters,
+    deliveries,
     documents,
     domains,
     index,
+    interactions,
     jobs,
+    judged_sets,
     keys,
     own_tenant,
     pages,
@@ -24,6 +28,7 @@ from quarry_gateway.routes import (
     tenants,
     uploads,
     usage,
+    webhooks,
 )
 
 HANDLERS: list[HTTPRouteHandler] = [
@@ -36,6 +41,11 @@ HANDLERS: list[HTTPRouteHandler] = [
     *dead_letters.HANDLERS,
     *collections.HANDLERS,
     *search.HANDLERS,
+    *interactions.HANDLERS,
+    *analytics.HANDLERS,
+    *judged_sets.HANDLERS,
+    *webhooks.HANDLERS,
+    *deliveries.HANDLERS,
     *keys.HANDLERS,
     *own_tenant.HANDLERS,
     *usage.HANDLERS,

@@ -55,7 +55,7 @@ async def add_documents(request: Call) -> Response[bytes]:
     async with buffered(request) as body:
         batch = await read_batch(body)
         cost = math.ceil(len(batch.forms) / DOCUMENTS_PER_UNIT)
-        await charge(gateway, request.scope, caller, Endpoint.WRITE, cost - 1)  # type: ignore[arg-type]
+        await charge(gateway, request.scope, caller, Endpoint.WRITE, cost - 1, paid=1)  # type: ignore[arg-type]
         return reply(await take_in_batch(gateway, caller, batch, key), 202)
 
 

@@ -36,9 +36,10 @@ TEXT = "text/plain"
 async def get_content(request: Call, document_id: FromPath[str]) -> Stream:
     """Answer the text piece by piece."""
     gateway = gateway_of(request)
-    content = await gateway.ask(GET_CONTENT, named(request, document_id))
+    ref = named(request, document_id)
+    content = await gateway.ask(GET_CONTENT, ref)
     try:
-        size_bytes, pieces = await gateway.blobs.open(content.path)
+        size_bytes, pieces = await gateway.blobs.of(ref.tenant_id).open(content.path)
     except NotFoundError:
         raise NotFoundError("There is no such document.") from None  # it was purged just now
     headers = {"content-length": str(size_bytes)}

@@ -89,7 +89,7 @@ async def search(request: Call) -> Response[bytes]:
     asked = query_of(form, caller)
     await _written(gateway, caller, form.wait_for, form.wait_seconds)
     async with gateway.limits.searches.search(tenant_id, _per_day(caller)):
-        return reply(await gateway.ask(QUERY, asked))
+        return reply(_with_token(gateway, tenant_id, await gateway.ask(QUERY, asked)))
 
 
 @post(
@@ -116,7 +116,7 @@ async def search_batch(request: Call) -> Response[bytes]:
     form = await read_json(request, SearchBatch, wrong_queries)
     asked = Batch([query_of(each, caller, f"queries[{index}].") for index, each in enumerate(form.queries)])
     count = len(asked.queries)
-    await charge(gateway, request.scope, caller, Endpoint.SEARCH, count - 1)  # type: ignore[arg-type]
+    await charge(gateway, request.scope, caller, Endpoint.SEARCH, count - 1, paid=1)  # type: ignore[arg-type]
     waited_for = list(dict.fromkeys(job_id for each in form.queries for job_id in each.wait_for))
     if len(waited_for) > MAX_WAITED_FOR:
         message = f"wait for {len(waited_for)} jobs together; at most {MAX_WAITED_FOR} may be waited for"
@@ -130,11 +130,18 @@ async def search_batch(request: Call) -> Response[bytes]:
             [
                 BatchEntry(error=item_problem(each.error))
                 if each.error is not None
-                else BatchEntry(answer=each.answer or msgspec.UNSET)
+                else BatchEntry(
+                    answer=_with_token(gateway, tenant_id, each.answer) if each.answer else msgspec.UNSET
+                )
                 for each in found.outcomes
             ]
         )
     )
+
+
+def _with_token(gateway: Gateway, tenant_id: UUID, answer: Answer) -> Answer:
+    token = gateway.event_tokens.make(tenant_id, answer.query_id)
+    return msgspec.structs.replace(answer, event_token=token) if token else answer
 
 
 def _per_day(caller: Caller) -> int | None:

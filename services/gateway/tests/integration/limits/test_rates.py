@@ -99,6 +99,22 @@ async def test_a_batch_beyond_the_burst_passes_after_a_rest(open_one: OpenRates)
         assert 40 < (await rates.take([tenant])).retry_after_seconds <= 41
 
 
+@pytest.mark.parametrize("away", [False, True], ids=["redis", "local"])
+async def test_the_rest_of_a_batch_beyond_the_burst_passes_after_its_first_unit(
+    open_one: OpenRates, away: bool
+) -> None:
+    async with open_one(**({"redis_url": "redis://127.0.0.1:1/0"} if away else {})) as rates:
+        tenant = bucket()
+        assert (await rates.take([tenant])).allowed
+        assert not (await rates.take([tenant], 49)).allowed
+
+        assert (await rates.take([tenant], 49, paid=1)).allowed
+
+        refused = await rates.take([tenant], 49, paid=1)
+        assert not refused.allowed
+        assert 40 < refused.retry_after_seconds <= 50
+
+
 async def test_without_a_limit_nobody_is_asked(open_one: OpenRates, redis: Redis) -> None:
     async with open_one() as rates:
         before = (await redis.info("stats"))["total_commands_processed"]

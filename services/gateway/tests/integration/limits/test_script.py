@@ -38,9 +38,15 @@ end}
 
 
 async def ask(
-    redis: Redis, script: str, names: Sequence[str], limits: Sequence[Limit], owed: Sequence[int], cost: int
+    redis: Redis,
+    script: str,
+    names: Sequence[str],
+    limits: Sequence[Limit],
+    owed: Sequence[int],
+    cost: int,
+    paid: int = 0,
 ) -> tuple[bool, list[int]]:
-    words = [cost]
+    words = [cost, paid]
     for limit, debt in zip(limits, owed, strict=True):
         words += (limit.interval, limit.capacity, debt)
     allowed, *debts = await redis.eval(script, len(names), *names, *words)
@@ -61,11 +67,11 @@ async def test_the_script_equals_the_rules(redis: Redis, prefix: str, seed: int)
         await redis.set(f"{prefix}time", now)
         names = dice.sample(list(limits), dice.randint(1, 3))
         owed = [dice.choice([0, 0, 0, 1, 40_000, 2 * SECOND]) for _ in names]
-        cost = dice.choice([1, 1, 1, 2, 7, 100])
+        cost, paid = dice.choice([1, 1, 1, 2, 7, 100]), dice.choice([0, 0, 1, 3])
 
         debts = [max(0, paid_at[name] - now, debt) for name, debt in zip(names, owed, strict=True)]
-        expected = charge([limits[name] for name in names], debts, cost)
-        found = await ask(redis, script, names, [limits[name] for name in names], owed, cost)
+        expected = charge([limits[name] for name in names], debts, cost, paid)
+        found = await ask(redis, script, names, [limits[name] for name in names], owed, cost, paid)
 
         assert found == expected
         for name, debt in zip(names, expected[1], strict=True):

@@ -84,6 +84,17 @@ def test_a_cost_beyond_the_burst_passes_a_bucket_without_debt_and_is_paid_for() 
     assert wait(limit, debt, 1) == 11 * SECOND // 20
 
 
+def test_what_the_same_request_paid_before_is_no_debt() -> None:
+    limit = Limit(20, 40)
+    _, (debt,) = charge([limit], [0], 1)
+    assert not charge([limit], [debt], 49)[0]
+
+    assert charge([limit], [debt], 49, paid=1) == charge([limit], [0], 50)
+    # What another request paid is.
+    assert not charge([limit], [debt + 1], 49, paid=1)[0]
+    assert charge([limit], [debt + 1], 30, paid=1)[0]
+
+
 def test_a_burst_of_none_lets_one_pass_at_a_time() -> None:
     limit = Limit(10, 0)
     allowed, (debt,) = charge([limit], [0], 1)

@@ -74,6 +74,7 @@ class Acceptance:
         The stored body is removed again when the request was a repetition or found nothing changed.
         """
         item = BatchItem(request.document, request.blob)
+        self._require_own(request.tenant_id, [item])
         terms = Terms(request.upsert, request.priority, request.room, request.condition)
 
         async def work(connection: Connection, *, hold: bool) -> AcceptedBatch:
@@ -91,7 +92,7 @@ class Acceptance:
         except NoRoomError as error:
             await self._tell_refused(request.tenant_id, request.room, error)
             raise
-        await self._finish([item], batch, new)
+        await self._finish(request.tenant_id, [item], batch, new)
         accepted = batch.results[0].accepted
         assert accepted is not None  # noqa: S101 - `work` raised otherwise
         return accepted
@@ -103,6 +104,7 @@ class Acceptance:
         """
         if len(request.items) > MAX_BATCH:
             raise ValidationError(f"A batch has at most {MAX_BATCH} documents.")
+        self._require_own(request.tenant_id, request.items)
         terms = Terms(request.upsert, request.priority, request.room)
 
         async def work(connection: Connection, *, hold: bool) -> AcceptedBatch:
@@ -118,8 +120,15 @@ class Acceptance:
 
         digest = request_digest(ACCEPT_BATCH.name, request.request_sha256.hex(), len(request.items))
         batch, new = await self._once(request, digest, work)
-        await self._finish(request.items, batch, new)
+        await self._finish(request.tenant_id, request.items, batch, new)
         return batch
+
+    def _require_own(self, tenant_id: UUID, items: Sequence[BatchItem]) -> None:
+        """Raise `ForeignBlobError` for a body of another tenant: no row may ever name one."""
+        own = self._blobs.of(tenant_id)
+        for item in items:
+            if item.blob is not None:
+                own.require(item.blob.path)
 
     async def _once(
         self, request: Accept | AcceptBatch, digest: bytes, work: _Work
@@ -199,7 +208,9 @@ class Acceptance:
                 )
         return refused
 
-    async def _finish(self, items: Sequence[BatchItem], batch: AcceptedBatch, new: bool) -> None:
+    async def _finish(
+        self, tenant_id: UUID, items: Sequence[BatchItem], batch: AcceptedBatch, new: bool
+    ) -> None:
         """Wake the workers, and remove stored bodies that no version names."""
         used = [
             new and result.accepted is not None and not result.accepted.unchanged for result in batch.results
@@ -208,11 +219,11 @@ class Acceptance:
             self._wake()
         for item, needed in zip(items, used, strict=True):
             if item.blob is not None and not needed:
-                await self._remove(item.blob)
+                await self._remove(tenant_id, item.blob)
 
-    async def _remove(self, blob: BlobRef) -> None:
+    async def _remove(self, tenant_id: UUID, blob: BlobRef) -> None:
         try:
-            await self._blobs.delete(blob.path)
+            await self._blobs.of(tenant_id).delete(blob.path)
         except UnavailableError:
             log.warning("a stored body that nobody needs is left to the sweep", extra={"path": blob.path})
 

@@ -81,7 +81,11 @@ class Documents:
             version = await self._searchable(connection, document)
             first = _ordinal(request.cursor, version.version)
             part = await chunks.page(connection, version.document_id, version.version, first, limit + 1)
-        read = await read_passages(self._blobs, version.text_path or "", part[:limit]) if part else []
+        read = (
+            await read_passages(self._blobs.of(request.tenant_id), version.text_path or "", part[:limit])
+            if part
+            else []
+        )
         more = f"{version.version}.{part[limit].ordinal}" if len(part) > limit else None
         return ChunkPage(
             document.id,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from quarry_common.blobs import BlobStore
+from quarry_common.blobs import TenantBlobs
 from quarry_common.postgres.pool import Database
 from quarry_indexer.chunking.chunk import Chunk
 from quarry_indexer.repository import chunks
@@ -40,7 +40,7 @@ class InMemory:
 class Stored:
     """Passages from Postgres and the blob store; of the text only what a batch needs is read."""
 
-    def __init__(self, database: Database, blobs: BlobStore, version: VersionRow) -> None:
+    def __init__(self, database: Database, blobs: TenantBlobs, version: VersionRow) -> None:
         self._database = database
         self._blobs = blobs
         self._version = version
@@ -58,8 +58,8 @@ class Stored:
         return await read_passages(self._blobs, version.text_path or "", part)
 
 
-async def read_passages(blobs: BlobStore, text_path: str, part: Sequence[Chunk]) -> list[Passage]:
-    """Return neighbouring chunks with their texts, read in one piece. Raises as `BlobStore.get_range`."""
+async def read_passages(blobs: TenantBlobs, text_path: str, part: Sequence[Chunk]) -> list[Passage]:
+    """Return neighbouring chunks with their texts, read in one piece. Raises as `TenantBlobs.get_range`."""
     start, end = min(chunk.byte_start for chunk in part), max(chunk.byte_end for chunk in part)
     text = await blobs.get_range(text_path, start, end)
     return [

@@ -78,7 +78,7 @@ class Purge:
             )
             paths = {path for each in remains for path in (each.text_path, each.blob_path) if path}
             async with asyncio.timeout(BLOB_SECONDS):
-                await asyncio.gather(*map(self._blobs.delete, paths))
+                await asyncio.gather(*map(self._blobs.of(tenant_id).delete, paths))
             await versions.purged(connection, remains)
             # Who has kept an answer since the deletion was told of must hear that the points have gone, too.
             left = sorted({version.deleted_from for version in remains if version.deleted_from is not None})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from quarry_common.blobs import BlobStore
+from quarry_common.blobs import BlobStore, TenantBlobs, folder_of
 from quarry_common.contracts.events import JobStarted
 from quarry_common.contracts.jobs import Stage
 from quarry_common.embedding.tokenizer import load_local_tokenizer
@@ -92,7 +92,7 @@ class Reader:
         for lease in bundle.members.values():
             version = found[lease.document_id, lease.version]
             if lease.chunks_total is not None and version.text_path is not None:
-                stored = Stored(self._database, self._blobs, version)
+                stored = Stored(self._database, self._blobs.of(bundle.tenant_id), version)
                 prepared.append(Prepared(lease, version, lease.chunks_total, lease.chunks_done, stored))
             else:
                 fresh.append((lease, version))
@@ -143,7 +143,7 @@ class Reader:
             async with self._database.tenant_transaction(bundle.tenant_id) as connection:
                 await self._keep(connection, bundle, done)
         return [
-            _prepared(self._database, self._blobs, each)
+            _prepared(self._database, self._blobs.of(bundle.tenant_id), each)
             for each in done
             if each.lease.job_id in bundle.members
         ]
@@ -160,13 +160,15 @@ class Reader:
                 "a title alone",
                 (document.text.encode(), made),
             )
-            await self._blobs.put_bytes(read.found.text_path, document.text.encode())
+            await self._blobs.of(bundle.tenant_id).put_bytes(read.found.text_path, document.text.encode())
             return read
         where = {"document.id": str(lease.document_id)}
         try:
             async with AsyncExitStack() as stack:
                 with tracing.span("index fetch", attributes=where):
-                    file = await stack.enter_async_context(self._blobs.local_copy(version.blob_path))
+                    file = await stack.enter_async_context(
+                        self._blobs.of(bundle.tenant_id).local_copy(version.blob_path)
+                    )
                 if len(bundle.members) == 1:
                     await self._enter(bundle, Stage.PARSE)
                 with tracing.span("index parse", attributes=where):
@@ -188,9 +190,11 @@ class Reader:
             if document.text_bytes <= SMALL_TEXT_BYTES:
                 text = b"".join([piece async for piece in document.text()])
                 made = [chunk async for page in document.chunks() for chunk in page]
-                await self._blobs.put_bytes(found.text_path, text)
+                await self._blobs.of(bundle.tenant_id).put_bytes(found.text_path, text)
                 return _Read(lease, version, found, said, (text, made))
-            await self._blobs.put_stream(found.text_path, document.text(), max_bytes=document.text_bytes)
+            await self._blobs.of(bundle.tenant_id).put_stream(
+                found.text_path, document.text(), max_bytes=document.text_bytes
+            )
             await self._enter(bundle, Stage.CHUNK)
             await self._store(bundle, lease, document.chunks())
             return _Read(lease, version, found, said, None)
@@ -254,7 +258,7 @@ def _parsed(version: VersionRow, title: str, doc_type: str, chunk_count: int) ->
     return Parsed(
         document_id=version.document_id,
         version=version.version,
-        text_path=f"tenants/{version.tenant_id}/texts/{version.document_id}/{version.version}.txt",
+        text_path=f"{folder_of(version.tenant_id)}/texts/{version.document_id}/{version.version}.txt",
         title=version.title or title or Path(version.file_name).stem,
         doc_type=version.doc_type or doc_type,
         chunk_count=chunk_count,
@@ -270,7 +274,7 @@ def _said(document: PreparedDocument) -> str:
     )
 
 
-def _prepared(database: Database, blobs: BlobStore, read: _Read) -> Prepared:
+def _prepared(database: Database, blobs: TenantBlobs, read: _Read) -> Prepared:
     found = read.found
     named = msgspec.structs.replace(
         read.version, title=found.title, doc_type=found.doc_type, text_path=found.text_path

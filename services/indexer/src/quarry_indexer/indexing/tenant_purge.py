@@ -97,8 +97,9 @@ class TenantPurge:
 
     async def _some_blobs(self, tenant_id: UUID) -> Counts:
         async with _in_time():
-            found = await self._blobs.first(_folder(tenant_id), BLOBS_AT_ONCE)
-            await asyncio.gather(*(self._blobs.delete(entry.path) for entry in found))
+            blobs = self._blobs.of(tenant_id)
+            found = await blobs.first(BLOBS_AT_ONCE)
+            await asyncio.gather(*(blobs.delete(entry.path) for entry in found))
         size_bytes = sum(entry.size_bytes for entry in found)
         return _gone("blobs.objects", len(found)) | _gone("blobs.bytes", size_bytes)
 
@@ -122,7 +123,7 @@ class TenantPurge:
 
     async def _left(self, tenant_id: UUID) -> Counts:
         async with _in_time():
-            blobs = await self._blobs.first(_folder(tenant_id), COUNTED)
+            blobs = await self._blobs.of(tenant_id).first(COUNTED)
         async with self._database.tenant_transaction(tenant_id) as connection:
             rows = await purging.left(connection, tenant_id, COUNTED)
         return {f"postgres.indexer.{table}": count for table, count in rows.items()} | {
@@ -139,10 +140,6 @@ async def _in_time() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise DeadlineExceededError("The blob store did not answer in time.", retry_after_seconds=2) from None
-
-
-def _folder(tenant_id: UUID) -> str:
-    return f"tenants/{tenant_id}"
 
 
 def _gone(store: str, count: int) -> Counts:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from quarry_common.blobs import BlobEntry, BlobStore
+from quarry_common.blobs import ROOT, BlobEntry, BlobStore
 from quarry_common.errors import QuarryError
 from quarry_common.postgres import idempotency
 from quarry_common.postgres.leadership import Leadership
@@ -28,7 +28,6 @@ LEAD_SECONDS = 60.0
 ROUND_SECONDS = 10.0
 STALE_AT_ONCE = 100
 EXPIRE_AT_ONCE = 10_000
-BLOBS = "tenants"
 BLOBS_AT_ONCE = 500
 BLOB_GRACE = timedelta(hours=1)
 """Age under which a blob is let alone: its row may be about to be written."""
@@ -109,7 +108,7 @@ class Upkeep:
     async def sweep_blobs(self) -> int:
         """Remove blobs that no version names and that are older than an hour; return how many."""
         removed = 0
-        async for page in _pages(self._blobs.list(BLOBS), BLOBS_AT_ONCE):
+        async for page in _pages(self._blobs.list(ROOT), BLOBS_AT_ONCE):
             old = [entry.path for entry in page if datetime.now(UTC) - entry.modified_at > BLOB_GRACE]
             async with self._database.worker_transaction() as connection:
                 named = await versions.named_paths(connection, old)

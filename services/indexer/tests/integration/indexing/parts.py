@@ -78,7 +78,7 @@ class Parts:
         priority: Priority = Priority.INTERACTIVE,
         **fields: object,
     ) -> UUID:
-        stored = await self.blobs.put_text(f"tenants/{tenant_id}/uploads/{new_id()}", text)
+        stored = await self.blobs.of(tenant_id).put_text(f"tenants/{tenant_id}/uploads/{new_id()}", text)
         blob = BlobRef(stored.path, stored.size_bytes, stored.sha256, "file.txt")
         request = Accept(tenant_id, DocumentFields(**fields), blob, upsert=True, priority=priority)  # type: ignore[arg-type]
         return (await self.acceptance.accept(request)).job_id

@@ -171,7 +171,9 @@ class Life:
 
     async def _body(self) -> BlobRef:
         content = f"{self._luck.randint(0, 3)}".encode() * self._luck.choice([1, 40, 90])
-        stored = await self._parts.blobs.put_bytes(f"tenants/{self.id}/uploads/{new_id()}", content)
+        stored = await self._parts.blobs.of(self.id).put_bytes(
+            f"tenants/{self.id}/uploads/{new_id()}", content
+        )
         return BlobRef(stored.path, stored.size_bytes, stored.sha256, "file.txt")
 
     def _room(self) -> Room:

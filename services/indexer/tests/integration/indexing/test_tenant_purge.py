@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from services.indexer.tests.integration.conftest import until
 
-from quarry_common.blobs import BlobStore
+from quarry_common.blobs import TenantBlobs
 from quarry_common.contracts.documents import DeleteDocument
 from quarry_common.contracts.purging import Purged
 from quarry_common.errors import UnavailableError
@@ -183,7 +183,7 @@ async def test_when_a_store_fails_in_the_middle_the_next_request_does_the_rest(
     tenant_id = await stores.fill()
     with monkeypatch.context() as broken:
         owner, name = [
-            (TenantPoints, "delete"), (BlobStore, "delete"), (purging, "delete_documents"),
+            (TenantPoints, "delete"), (TenantBlobs, "delete"), (purging, "delete_documents"),
             (purging, "delete_rows"),
         ][place]  # fmt: skip
         broken.setattr(owner, name, away)

@@ -52,7 +52,7 @@ class Tenant:
 
     async def file(self, content: bytes) -> BlobRef:
         """Return a body that is in the blob store."""
-        stored = await self.blobs.put_bytes(self.body(0).path, content)
+        stored = await self.blobs.of(self.id).put_bytes(self.body(0).path, content)
         return BlobRef(stored.path, stored.size_bytes, stored.sha256)
 
     def body(self, size: int) -> BlobRef:

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from services.tenants.tests.integration.conftest import PASSWORD, new_schema, until
 
 from quarry_common.contracts import subjects
+from quarry_common.contracts.analytics import PURGE_ANALYTICS
 from quarry_common.contracts.api_keys import (
     CreateKey,
     Grant,
@@ -38,7 +39,7 @@ from quarry_common.contracts.purging import (
     PurgeTenant,
     ReceiptOf,
 )
-from quarry_common.contracts.streams import STREAMS, Stream, subjects_of_tenant
+from quarry_common.contracts.streams import STREAMS, subjects_of_tenant
 from quarry_common.contracts.tenancy import (
     TENANT_SCOPES,
     CreateTenant,
@@ -46,6 +47,7 @@ from quarry_common.contracts.tenancy import (
     Tenant,
 )
 from quarry_common.contracts.usage import LeaseSearches
+from quarry_common.contracts.webhooks import PURGE_WEBHOOKS
 from quarry_common.errors import UnavailableError
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
@@ -68,18 +70,19 @@ from quarry_tenants.stores import Store, Stores
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-SEARCHES = Stream("SEARCHES", ("log.v1.>",))
 KEPT_TABLES = {"organizations", "purges"}
 GRACE = timedelta(days=7)
 PIECE = 10
-DOCUMENTS, CACHED = 25, 6
+DOCUMENTS, SEARCHES, DELIVERIES, CACHED = 25, 15, 4, 6
 
 
 class Elsewhere:
-    """The other services: an indexer with documents, and a search service with a cache."""
+    """The other services: an indexer with documents, one with webhooks, and a search service with a cache."""
 
     def __init__(self) -> None:
         self.documents: Counter[UUID] = Counter()
+        self.searches: Counter[UUID] = Counter()
+        self.deliveries: Counter[UUID] = Counter()
         self.cached: Counter[UUID] = Counter()
         self.in_memory: Counter[UUID] = Counter()
         self.asked: Counter[UUID] = Counter()
@@ -96,6 +99,18 @@ class Elsewhere:
             {"vectors.points": 3 * removed, "postgres.indexer.outbox": removed},
             {"vectors.points": 3 * left, "postgres.indexer.outbox": 0},
         )
+
+    async def purge_searches(self, asked: PurgeTenant) -> Purged:
+        removed = min(PIECE, self.searches[asked.tenant_id])
+        self.searches[asked.tenant_id] -= removed
+        return Purged(
+            {"postgres.analytics.searches": removed},
+            {"postgres.analytics.searches": self.searches[asked.tenant_id]},
+        )
+
+    async def purge_webhooks(self, asked: PurgeTenant) -> Purged:
+        removed = self.deliveries.pop(asked.tenant_id, 0)
+        return Purged({"postgres.webhooks.deliveries": removed}, {"postgres.webhooks.deliveries": 0})
 
     async def purge_redis(self, asked: PurgeRedis) -> RedisPurged:
         assert asked.tenant_id is not None
@@ -150,6 +165,8 @@ class Installation:
         for subject in _sent_of(tenant.id):
             await self.bus.jetstream().publish(subject, b"{}")
         self.elsewhere.documents[tenant.id] = DOCUMENTS
+        self.elsewhere.searches[tenant.id] = SEARCHES
+        self.elsewhere.deliveries[tenant.id] = DELIVERIES
         self.elsewhere.cached[tenant.id] = CACHED
         self.elsewhere.in_memory[tenant.id] = 1
         return tenant
@@ -220,6 +237,8 @@ class Installation:
         )
         counts["postgres.tenants.audit_entries"] += 1
         counts["postgres.indexer.outbox"] = self.elsewhere.documents[tenant.id]
+        counts["postgres.analytics.searches"] = self.elsewhere.searches[tenant.id]
+        counts["postgres.webhooks.deliveries"] = self.elsewhere.deliveries[tenant.id]
         counts["vectors.points"] = 3 * self.elsewhere.documents[tenant.id]
         counts["cache.entries"] = self.elsewhere.cached[tenant.id] + self.elsewhere.in_memory[tenant.id]
         counts["streams.messages"] = await self.messages(tenant)
@@ -244,7 +263,7 @@ async def own_bus(
     port = free_port()
     start_server(nats.program(server_folder / "nats-of-purges", port, PASSWORD))
     async with broker.connect(NatsSettings(nats_url=nats.url(port, PASSWORD)), "test") as client:
-        await provision(client.jetstream(), [*STREAMS, SEARCHES], [], replicas=1)
+        await provision(client.jetstream(), STREAMS, [], replicas=1)
         yield client
 
 
@@ -258,10 +277,16 @@ async def own_dsn(postgres_admin_dsn: str) -> str:
 async def installation(own_dsn: str, own_bus: Client) -> AsyncIterator[Installation]:
     elsewhere, stopping = Elsewhere(), asyncio.Event()
     indexer, search = RpcServer(own_bus, "indexer"), RpcServer(own_bus, "search")
+    analytics = RpcServer(own_bus, "analytics")
+    analytics.answer(PURGE_ANALYTICS, elsewhere.purge_searches)
+    webhooks = RpcServer(own_bus, "webhooks")
+    webhooks.answer(PURGE_WEBHOOKS, elsewhere.purge_webhooks)
     indexer.answer(PURGE_DOCUMENTS, elsewhere.purge_documents)
     search.answer(PURGE_REDIS, elsewhere.purge_redis)
     search.answer(FORGET, elsewhere.forget, each=True)
-    answering = [asyncio.create_task(server.run(stopping)) for server in (indexer, search)]
+    answering = [
+        asyncio.create_task(server.run(stopping)) for server in (indexer, search, analytics, webhooks)
+    ]
     await asyncio.sleep(0)
     await own_bus.flush()
     settings = PostgresSettings(database_url=with_login(own_dsn, "quarry_tenants", PASSWORD))  # type: ignore[arg-type]

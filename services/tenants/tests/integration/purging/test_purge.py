@@ -7,6 +7,7 @@ import pytest
 from services.tenants.tests.integration.conftest import told, until, working
 from services.tenants.tests.integration.purging.conftest import (
     CACHED,
+    DELIVERIES,
     DOCUMENTS,
     HOLD,
     Installation,
@@ -49,6 +50,7 @@ async def test_a_tenant_is_removed_from_every_store_and_counted(installation: In
     assert await installation.messages(going) == 0
     assert (await installation.rows(staying), await installation.messages(staying)) == before
     assert installation.elsewhere.documents[staying.id] == DOCUMENTS
+    assert installation.elsewhere.deliveries[staying.id] == DELIVERIES
     assert installation.elsewhere.cached[staying.id] == CACHED
 
 

@@ -87,6 +87,7 @@ CREATE TABLE deliveries (
 
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, next_attempt_at) WHERE state = 'pending';
 CREATE INDEX deliveries_in_order ON deliveries (endpoint_id, position) WHERE state = 'pending';
+CREATE INDEX deliveries_forced ON deliveries (endpoint_id) WHERE state = 'pending' AND forced;
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint_id, id);
 CREATE INDEX deliveries_in_state ON deliveries (endpoint_id, state, id) WHERE state IN ('failed', 'held', 'expired');
 CREATE INDEX deliveries_of_message ON deliveries (tenant_id, message_id);
@@ -163,11 +164,20 @@ CREATE INDEX replays_to_do ON replays (id) WHERE state IN ('queued', 'running');
 CREATE INDEX replays_of_endpoint ON replays (endpoint_id, id);
 CREATE INDEX replays_of_tenant ON replays (tenant_id);
 
+-- What was told of a tenant's quota of endpoints, so that each is told once.
+CREATE TABLE quota_notices (
+    tenant_id uuid PRIMARY KEY,
+    quota bigint NOT NULL,
+    threshold boolean NOT NULL,
+    exceeded boolean NOT NULL
+);
+
 DO $$
 DECLARE each text;
 BEGIN
     FOREACH each IN ARRAY ARRAY[
-        'endpoints', 'queues', 'turns', 'messages', 'deliveries', 'attempts', 'hours', 'latencies', 'replays'
+        'endpoints', 'queues', 'turns', 'messages', 'deliveries', 'attempts', 'hours', 'latencies', 'replays',
+        'quota_notices'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', each);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', each);
@@ -194,7 +204,8 @@ GRANT SELECT (id, tenant_id, url, description, event_types, header_names, enable
 CREATE POLICY expire ON messages TO quarry_${service}_worker USING (true);
 GRANT SELECT (tenant_id, id, created_at), DELETE ON messages TO quarry_${service}_worker;
 CREATE POLICY expire ON deliveries TO quarry_${service}_worker USING (true) WITH CHECK (true);
-GRANT SELECT (id, tenant_id, endpoint_id, message_id, state, created_at, held_at, next_attempt_at), DELETE,
+GRANT SELECT (id, tenant_id, endpoint_id, message_id, state, forced, created_at, held_at, next_attempt_at),
+    DELETE,
     UPDATE (state, next_attempt_at, held_at) ON deliveries TO quarry_${service}_worker;
 CREATE POLICY expire ON hours TO quarry_${service}_worker USING (true);
 GRANT SELECT, DELETE ON hours TO quarry_${service}_worker;

@@ -35,7 +35,7 @@ from quarry_common.contracts.events.keys import (
     SigningKeyRevoked,
 )
 from quarry_common.contracts.events.quotas import QuotaExceeded, QuotaThresholdReached
-from quarry_common.contracts.events.searches import SearchPerformed
+from quarry_common.contracts.events.searches import Interacted, Searched, SearchesUnrecorded
 from quarry_common.contracts.events.tenants import TenantCreated, TenantDeleted, TenantPurged, TenantUpdated
 from quarry_common.contracts.events.types import EVENT_TYPES, EXAMPLES, WEBHOOK_TYPES
 from quarry_common.contracts.events.webhooks import (
@@ -66,6 +66,7 @@ __all__ = [
     "EventType",
     "HealthCheckFailed",
     "HealthRecovered",
+    "Interacted",
     "JobCancelled",
     "JobCompleted",
     "JobFailed",
@@ -73,7 +74,8 @@ __all__ = [
     "JobStarted",
     "QuotaExceeded",
     "QuotaThresholdReached",
-    "SearchPerformed",
+    "Searched",
+    "SearchesUnrecorded",
     "SigningKeyRevoked",
     "TenantCreated",
     "TenantDeleted",

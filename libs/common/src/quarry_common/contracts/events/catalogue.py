@@ -9,6 +9,7 @@ import msgspec
 
 from quarry_common.contracts.events.base import EventData, Way, schema_id
 from quarry_common.contracts.events.envelope import envelope
+from quarry_common.contracts.events.searches import Interacted
 from quarry_common.contracts.events.types import EXAMPLES
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 
@@ -84,7 +85,7 @@ def message_of(example: EventData) -> Json:
     """Return `example` as it is sent, in its envelope, with an id and a time that stay the same."""
     kind = type(example)
     tenant_id = PLATFORM_TENANT if kind.of_installation else _TENANT
-    source = _SERVICES.get(kind.type.partition(".")[0], "tenants")
+    source = "gateway" if kind is Interacted else _SERVICES.get(kind.type.partition(".")[0], "tenants")
     sent = envelope(example, source=source, tenant_id=tenant_id, traceparent=_TRACE, event_id=_ID)
     found: Json = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(sent, time=_SENT)))
     return found

@@ -8,7 +8,7 @@ import msgspec
 
 from quarry_common.contracts import subjects
 from quarry_common.contracts.events.base import EventData, Moment, schema_id
-from quarry_common.contracts.events.searches import SearchPerformed
+from quarry_common.contracts.events.searches import Interacted, Searched, SearchesUnrecorded
 from quarry_common.contracts.events.types import EVENT_TYPES
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.ids import new_id
@@ -64,9 +64,13 @@ def envelope(
 def subject_of(event: CloudEvent) -> str:
     """Return the NATS subject of `event`."""
     tenant_id = UUID(event.tenantid)
-    if event.type == SearchPerformed.type:
-        return subjects.log(tenant_id, event.type)
-    return subjects.event(tenant_id, event.type)
+    match event.type:
+        case Searched.type | SearchesUnrecorded.type:
+            return subjects.search_log(tenant_id)
+        case Interacted.type:
+            return subjects.interactions(tenant_id)
+        case _:
+            return subjects.event(tenant_id, event.type)
 
 
 def decode_data(event: CloudEvent) -> EventData:

@@ -1,0 +1,200 @@
+"""What recording searches costs, and how fast questions about them are answered as they become many."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from uuid import UUID
+
+import httpx
+from benchmarks.figures import Figure, Figures, percentile
+from nats.js import JetStreamContext
+from services.analytics.tests.searched import World
+from tests.platform import Platform
+
+from quarry_common.contracts.streams import ANALYTICS_SEARCHES
+
+TENANTS = 20
+DAYS = 90
+TAKEN = 100_000
+"""Searches that are sent through the stream, to see what taking them in costs."""
+SIZES = (1_000_000, 5_000_000)
+ASKED = 30
+MOST_P95_MS = 100.0
+QUERIES = 20_000
+PLACES = ("popular", "timeseries", "stats", "no-results", "low-confidence", "trending", "export")
+"""What is asked about 90 days; of the export the first page is read."""
+
+_FILL = """
+INSERT INTO analytics.searches (tenant_id, query_id, occurred_at, query, query_hash, mode, collection,
+filtered, continued, low_confidence, total, results, top_score, similarity, duration_ms, cache, key_id,
+user_id, client_id, trace_id)
+SELECT tenant_id, gen_random_uuid(), occurred_at, 'query number ' || rank, rank,
+    (ARRAY['hybrid', 'hybrid', 'semantic', 'keyword'])[1 + floor(random() * 4)::int], '', false, false,
+    random() < 0.1, floor(random() * 40)::int, ARRAY[gen_random_uuid(), gen_random_uuid()], random(),
+    random(),
+    5 + 20 * random(), 'miss', NULL, 'user-' || floor(random() * 2000)::int, NULL, ''
+FROM (
+    SELECT ($1::uuid[])[1 + floor(random() * cardinality($1::uuid[]))::int] AS tenant_id,
+        date_trunc('milliseconds', $2::timestamptz + random() * ($3::timestamptz - $2::timestamptz)) AS
+        occurred_at, floor($5 ^ random())::bigint AS rank
+    FROM generate_series(1, $4)
+) made
+"""
+
+
+async def measure(platform: Platform, tell: Callable[[str], None]) -> Figures:
+    """Send searches through the stream, then fill the tables to each size and ask."""
+    async with platform.tenant() as asked, platform.bus() as bus:
+        tenants = [asked.id, *(UUID(int=random.getrandbits(128)) for _ in range(TENANTS - 1))]
+        found: list[Figure] = []
+        tell(f"analytics: {TAKEN} searches through the stream")
+        found += await _taken(platform, bus.jetstream(), tenants)
+        for size in SIZES:
+            tell(f"analytics: filling up to {size} searches")
+            found += await _filled(platform, tenants, size)
+            async with platform.http(asked.key) as client:
+                for place in PLACES:
+                    tell(f"analytics: {place} of {size}")
+                    found.append(await _asked(client, place, size))
+    return Figures("analytics", found)
+
+
+async def _taken(platform: Platform, stream: JetStreamContext, tenants: Sequence[UUID]) -> list[Figure]:
+    world = World(random.Random(1))
+    now = datetime.now(UTC)
+    for number in range(TAKEN):
+        moment = now - timedelta(milliseconds=number * 20)
+        world.search(
+            world.rng.choice(tenants), moment, f"query {world.rng.randrange(2_000)}", continued=False
+        )
+    messages = world.messages(100)
+    process = platform.process("analytics")
+    before = process.cpu_times()
+    begun = time.monotonic()
+    slots = asyncio.Semaphore(64)
+
+    async def send(subject: str, body: bytes) -> None:
+        async with slots:
+            await stream.publish(subject, body, timeout=30)
+
+    async with asyncio.TaskGroup() as group:
+        for message in messages:
+            group.create_task(send(message.subject, message.body))
+    async with asyncio.timeout(300):
+        while True:
+            info = await stream.consumer_info(ANALYTICS_SEARCHES.stream, ANALYTICS_SEARCHES.name)
+            if not info.num_pending and not info.num_ack_pending:
+                break
+            await asyncio.sleep(0.05)
+    seconds = time.monotonic() - begun
+    after = process.cpu_times()
+    used = after.user + after.system - before.user - before.system
+    return [
+        Figure("taken in", TAKEN / seconds, "searches/s"),
+        Figure("CPU of a search taken in", used / TAKEN * 1e6, "µs"),
+    ]
+
+
+async def _filled(platform: Platform, tenants: Sequence[UUID], size: int) -> list[Figure]:
+    end = datetime.now(UTC) - timedelta(hours=1)
+    start = end - timedelta(days=DAYS - 1)
+    async with platform.database() as database:
+        for number in range(DAYS + 1):
+            await database.execute("SELECT analytics.add_day($1)", (start + timedelta(days=number)).date())
+        known = await database.fetchval("SELECT count(*) FROM analytics.searches")
+        step = 250_000
+        while known < size:
+            more = min(step, size - known)
+            await database.execute(_FILL, list(tenants), start, end, more, float(QUERIES), timeout=600)
+            known += more
+        await database.execute(
+            """
+            INSERT INTO analytics.dirty_days (tenant_id, day)
+            SELECT DISTINCT tenant_id, (occurred_at AT TIME ZONE 'UTC')::date FROM analytics.searches
+            ON CONFLICT (tenant_id, day) DO UPDATE SET marks = dirty_days.marks + 1
+            """,
+            timeout=600,
+        )
+        begun = time.monotonic()
+        async with asyncio.timeout(3_000):
+            while await database.fetchval("SELECT count(*) FROM analytics.dirty_days"):  # noqa: ASYNC110
+                await asyncio.sleep(1)
+        seconds = time.monotonic() - begun
+        await database.execute(
+            "VACUUM (ANALYZE) analytics.searches, analytics.spans, analytics.query_days", timeout=600
+        )
+        sizes = await database.fetchrow(
+            """
+            SELECT sum(pg_total_relation_size(inhrelid)) AS raw,
+                pg_total_relation_size('analytics.spans') + pg_total_relation_size('analytics.query_days')
+                AS made
+            FROM pg_inherits WHERE inhparent IN ('analytics.searches'::regclass)
+            """
+        )
+    assert sizes is not None
+    return [
+        Figure(f"rolled up, {size:,} searches", size / seconds, "searches/s"),
+        Figure(f"bytes of a search, {size:,}", float(sizes["raw"]) / size, "bytes"),
+        Figure(f"and of its rollups, {size:,}", float(sizes["made"]) / size, "bytes"),
+    ]
+
+
+async def _asked(client: httpx.AsyncClient, place: str, size: int) -> Figure:
+    times = []
+    for _ in range(ASKED if place != "export" else 5):
+        begun = time.perf_counter()
+        params = {"hours": 24} if place == "trending" else {"days": DAYS}
+        async with client.stream("GET", f"/api/admin/analytics/{place}", params=params) as answer:
+            answer.raise_for_status()
+            async for _piece in answer.aiter_bytes():
+                if place == "export":
+                    break
+            times.append((time.perf_counter() - begun) * 1000)
+    p95 = percentile(times, 0.95)
+    target = MOST_P95_MS if size == max(SIZES) and place in {"popular", "timeseries"} else None
+    return Figure(f"{place} of 90 days, {size:,} searches: p50 {median(times):.1f}, p95", p95, "ms", target)
+
+
+RECORDING_ROUNDS = 8
+ROUND_SEARCHES = 250
+MOST_SLOWER = 1.03
+
+
+async def recording(recorded: Platform, unrecorded: Platform, tell: Callable[[str], None]) -> Figures:
+    """Search on two platforms by turns, of which one records what is searched."""
+    times: dict[str, list[float]] = {"recorded": [], "not recorded": []}
+    async with recorded.tenant() as one, unrecorded.tenant() as other:
+        for tenant in (one, other):
+            for number in range(50):
+                await tenant.put(
+                    f"text-{number}", f"Text {number} of a heron by the river, and its {number} nests."
+                )
+        for number in range(RECORDING_ROUNDS):
+            tell(f"recording: round {number + 1} of {RECORDING_ROUNDS}")
+            turns = [("recorded", one), ("not recorded", other)]
+            for name, tenant in turns if number % 2 else reversed(turns):
+                times[name].append(await _round(tenant.http, number))
+    on, off = median(times["recorded"]), median(times["not recorded"])
+    return Figures(
+        "recording",
+        [
+            Figure("search, not recorded, p50", off, "ms"),
+            Figure("search, recorded, p50", on, "ms"),
+            Figure("ratio", on / off, "", MOST_SLOWER),
+        ],
+        samples=times,
+    )
+
+
+async def _round(client: httpx.AsyncClient, number: int) -> float:
+    times = []
+    for index in range(ROUND_SEARCHES):
+        begun = time.perf_counter()
+        query = {"query": f"heron {number} by river {index}", "user_id": "anna", "client_id": "b"}
+        answer = await client.post("/api/search", json=query)
+        times.append((time.perf_counter() - begun) * 1000)
+        answer.raise_for_status()
+    return median(times)

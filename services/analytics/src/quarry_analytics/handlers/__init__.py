@@ -1,0 +1,3 @@
+"""What answers `rpc.v1.analytics.*`."""
+
+SERVICE = "analytics"

@@ -1,0 +1,350 @@
+"""Reading searches and rollups. A tenant of None stands for all, and needs the worker's transaction."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from quarry_analytics.domain.ranges import Interval, Level, Tile
+from quarry_analytics.domain.sketches import Sketch
+from quarry_analytics.domain.tallies import QueryTally, Row, Tally, decode_hashes
+from quarry_analytics.domain.texts import hash_of
+from quarry_common.postgres.pool import Connection
+
+PREFETCH = 2_000
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """Whose searches are read, and of which collection and mode; None is any."""
+
+    tenant_id: UUID | None
+    collection: str | None = None
+    mode: str | None = None
+
+
+def condition(chosen: Chosen) -> str:
+    """Return the condition of what is chosen, whose values are $1 to $3; a tenant is named so that its
+    index is used whatever the plan is made for."""
+    owner = _owner(chosen.tenant_id)
+    return f"{owner} AND ($2::text IS NULL OR collection = $2) AND ($3::text IS NULL OR mode = $3)"
+
+
+def _owner(tenant_id: UUID | None) -> str:
+    return "$1::uuid IS NULL" if tenant_id is None else "tenant_id = $1"
+
+
+def _rows(chosen: Chosen) -> str:
+    owner = "" if chosen.tenant_id is None else "i.tenant_id = $1 AND"
+    return f"""
+        SELECT s.query_id, s.occurred_at, s.query, s.query_hash, s.mode, s.collection, s.total,
+        s.low_confidence, s.duration_ms, s.cache = 'hit' AS cached, s.user_id, c.clicks, c.position
+        FROM (
+            SELECT * FROM searches
+            WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
+                AND NOT collapsed AND NOT continued
+                AND ($6::bigint[] IS NULL OR query_hash = ANY($6)) AND ($7::text IS NULL OR user_id = $7)
+        ) s LEFT JOIN (
+            SELECT i.query_id, i.searched_at, count(*) AS clicks,
+                (array_agg(array_position(w.results, i.document_id) ORDER BY i.occurred_at, i.event_id))[1]
+                    AS position
+            FROM interactions i JOIN searches w ON w.query_id = i.query_id AND w.occurred_at = i.searched_at
+                AND w.tenant_id = i.tenant_id
+            WHERE {owner} i.searched_at >= $4 AND i.searched_at < $5
+                AND i.action = 'click' AND i.document_id = ANY(w.results)
+            GROUP BY i.query_id, i.searched_at
+        ) c ON c.query_id = s.query_id AND c.searched_at = s.occurred_at
+        """  # noqa: S608 - conditions of this module
+
+
+async def rows(
+    connection: Connection,
+    chosen: Chosen,
+    start: datetime,
+    end: datetime,
+    *,
+    queries: Collection[int] | None = None,
+    user_id: str | None = None,
+) -> AsyncIterator[Row]:
+    """Yield the searches of a range that count, with what was clicked of their own answers."""
+    async for row in connection.cursor(
+        _rows(chosen),
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        start,
+        end,
+        None if queries is None else list(queries),
+        user_id,
+        prefetch=PREFETCH,
+    ):
+        yield Row(
+            query_id=row["query_id"],
+            occurred_at=row["occurred_at"],
+            query=row["query"],
+            query_hash=row["query_hash"],
+            mode=row["mode"],
+            collection=row["collection"],
+            total=row["total"],
+            low_confidence=row["low_confidence"],
+            duration_ms=row["duration_ms"],
+            cached=row["cached"],
+            user_hash=None if row["user_id"] is None else hash_of(row["user_id"]),
+            clicks=row["clicks"] or 0,
+            position=row["position"],
+        )
+
+
+async def spans(
+    connection: Connection, chosen: Chosen, level: Level, parts: Sequence[Interval]
+) -> list[tuple[datetime, Tally]]:
+    """Return the stored figures of parts of time, each with the beginning of its span."""
+    found = await connection.fetch(
+        f"""
+        SELECT start, mode, searches, results, no_results, low_confidence, cache_hits, duration_ms, durations,
+            clicks, clicked, reciprocal_ranks, collapsed, queries, users
+        FROM spans, unnest($5::timestamptz[], $6::timestamptz[]) AS part (part_start, part_end)
+        WHERE {condition(chosen)} AND level = $4 AND start >= part_start AND start < part_end
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        level.value,
+        *joined(parts),
+    )
+    return [
+        (
+            row["start"],
+            Tally(
+                searches=row["searches"],
+                results=row["results"],
+                no_results=row["no_results"],
+                low_confidence=row["low_confidence"],
+                cache_hits=row["cache_hits"],
+                duration_ms=row["duration_ms"],
+                durations=Sketch(row["durations"]),
+                clicks=row["clicks"],
+                clicked=row["clicked"],
+                reciprocal_ranks=row["reciprocal_ranks"],
+                collapsed=row["collapsed"],
+                queries=decode_hashes(row["queries"]),
+                users=decode_hashes(row["users"]),
+                modes={row["mode"]: row["searches"]} if row["searches"] else {},
+            ),
+        )
+        for row in found
+    ]
+
+
+def joined(parts: Sequence[Interval]) -> tuple[list[datetime], list[datetime]]:
+    """Return beginnings and ends of parts of time, those that touch each other as one."""
+    starts: list[datetime] = []
+    ends: list[datetime] = []
+    for part in sorted(parts, key=lambda each: each.start):
+        if ends and ends[-1] == part.start:
+            ends[-1] = part.end
+        else:
+            starts.append(part.start)
+            ends.append(part.end)
+    return starts, ends
+
+
+async def collapsed_in(connection: Connection, chosen: Chosen, start: datetime, end: datetime) -> int:
+    """Return how many searches of a range are collapsed."""
+    found: int = await connection.fetchval(
+        f"""
+        SELECT count(*) FROM searches
+        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5 AND collapsed
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        start,
+        end,
+    )
+    return found
+
+
+async def query_days(
+    connection: Connection, chosen: Chosen, first: date, last: date, queries: Collection[int]
+) -> AsyncIterator[tuple[int, QueryTally]]:
+    """Yield the stored figures of queries on days from `first` to `last`, both included."""
+    found = await connection.fetch(
+        f"""
+        SELECT query_hash, mode, searches, results, no_results, low_confidence, duration_ms, durations,
+        clicks,
+            clicked, reciprocal_ranks, users, first_seen, last_seen, query
+        FROM query_days WHERE {condition(chosen)} AND day BETWEEN $4 AND $5 AND query_hash = ANY($6::bigint[])
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        first,
+        last,
+        list(queries),
+    )
+    for row in found:
+        tally = Tally(
+            searches=row["searches"],
+            results=row["results"],
+            no_results=row["no_results"],
+            low_confidence=row["low_confidence"],
+            duration_ms=row["duration_ms"],
+            durations=Sketch(row["durations"]),
+            clicks=row["clicks"],
+            clicked=row["clicked"],
+            reciprocal_ranks=row["reciprocal_ranks"],
+            users=decode_hashes(row["users"]),
+            modes={row["mode"]: row["searches"]},
+        )
+        yield row["query_hash"], QueryTally(tally, row["first_seen"], row["last_seen"], row["query"])
+
+
+class RankedBy(StrEnum):
+    """What queries are ranked by: a column of their days."""
+
+    SEARCHES = "searches"
+    NO_RESULTS = "no_results"
+    LOW_CONFIDENCE = "low_confidence"
+
+
+_COUNTED: Final = {
+    RankedBy.SEARCHES: "1",
+    RankedBy.NO_RESULTS: "(total = 0)::int",
+    RankedBy.LOW_CONFIDENCE: "low_confidence::int",
+}
+"""The same of a single search."""
+
+
+async def most(
+    connection: Connection, chosen: Chosen, tiled: Sequence[Tile], by: RankedBy, limit: int
+) -> list[int]:
+    """Return the queries with most searches, or most of those named by `by`; of equal ones those seen
+    last."""
+    days = [tile for tile in tiled if tile.level is Level.DAY]
+    edges = [tile for tile in tiled if tile.level is None]
+    found = await connection.fetch(
+        f"""
+        SELECT query_hash FROM (
+            SELECT query_hash, {by.value} AS counted, last_seen FROM query_days
+            WHERE {condition(chosen)} AND day >= $4 AND day < $5 AND {by.value} > 0
+            UNION ALL
+            SELECT query_hash, {_COUNTED[by]}, occurred_at FROM searches, unnest($6::timestamptz[],
+                $7::timestamptz[]) AS edge (edge_start, edge_end)
+            WHERE {condition(chosen)} AND occurred_at >= edge_start AND occurred_at < edge_end
+                AND NOT collapsed AND NOT continued AND {_COUNTED[by]} > 0
+        ) AS each GROUP BY query_hash ORDER BY sum(counted) DESC, max(last_seen) DESC, query_hash LIMIT $8
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        days[0].start.date() if days else date.min,
+        days[0].end.date() if days else date.min,
+        [tile.start for tile in edges],
+        [tile.end for tile in edges],
+        limit,
+    )
+    return [row["query_hash"] for row in found]
+
+
+async def refreshed(connection: Connection, tenant_id: UUID | None) -> tuple[datetime | None, date | None]:
+    """Return until when rollups hold what was recorded, and the first day of which clicks were told."""
+    row = await connection.fetchrow(
+        f"""
+        SELECT max(refreshed_at) AS refreshed_at, min(clicks_since) AS clicks_since FROM refreshes
+        WHERE {_owner(tenant_id)}
+        """,  # noqa: S608
+        tenant_id,
+    )
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return row["refreshed_at"], row["clicks_since"]
+
+
+async def unrecorded(connection: Connection, tenant_id: UUID | None, start: datetime, end: datetime) -> int:
+    """Return how many searches of a range were answered and not recorded."""
+    found: int = await connection.fetchval(
+        f"""
+        SELECT coalesce(sum(searches), 0) FROM unrecorded
+        WHERE {_owner(tenant_id)} AND occurred_at >= $2 AND occurred_at < $3
+        """,  # noqa: S608
+        tenant_id,
+        start,
+        end,
+    )
+    return found
+
+
+async def counts(
+    connection: Connection, chosen: Chosen, windows: Sequence[tuple[datetime, datetime]]
+) -> list[asyncpg.Record]:
+    """Return the queries of the first window: `places` of the windows, from 1, in which each was
+    searched, how often (`searches`), and by how many clients in the first."""
+    found: list[asyncpg.Record] = await connection.fetch(
+        f"""
+        WITH counted AS (
+            SELECT query_hash, place, count(*) AS searches,
+                count(DISTINCT coalesce('u' || user_id, 'c' || client_id, 'k' || key_id::text)) AS clients
+            FROM searches, unnest($4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
+                AS win (win_start, win_end, place)
+            WHERE {condition(chosen)} AND occurred_at >= win_start AND occurred_at < win_end
+                AND NOT collapsed AND NOT continued
+            GROUP BY query_hash, place
+        )
+        SELECT query_hash, array_agg(place) AS places, array_agg(searches) AS searches,
+            max(clients) FILTER (WHERE place = 1) AS clients
+        FROM counted GROUP BY query_hash HAVING bool_or(place = 1)
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        [start for start, _ in windows],
+        [end for _, end in windows],
+    )
+    return found
+
+
+async def totals(
+    connection: Connection, chosen: Chosen, windows: Sequence[tuple[datetime, datetime]]
+) -> list[int]:
+    """Return how many searches that count each window has."""
+    found = await connection.fetch(
+        f"""
+        SELECT place, count(*) AS searches
+        FROM searches, unnest($4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
+            AS win (win_start, win_end, place)
+        WHERE {condition(chosen)} AND occurred_at >= win_start AND occurred_at < win_end
+            AND NOT collapsed AND NOT continued
+        GROUP BY place
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        [start for start, _ in windows],
+        [end for _, end in windows],
+    )
+    known = {row["place"]: row["searches"] for row in found}
+    return [known.get(place + 1, 0) for place in range(len(windows))]
+
+
+async def spelling(
+    connection: Connection, chosen: Chosen, start: datetime, end: datetime, queries: Collection[int]
+) -> dict[int, str]:
+    """Return how queries were written last in a range."""
+    found = await connection.fetch(
+        f"""
+        SELECT DISTINCT ON (query_hash) query_hash, query FROM searches
+        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5 AND query_hash =
+        ANY($6::bigint[]) AND NOT collapsed AND NOT continued
+        ORDER BY query_hash, occurred_at DESC, query DESC
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        start,
+        end,
+        list(queries),
+    )
+    return {row["query_hash"]: row["query"] for row in found}

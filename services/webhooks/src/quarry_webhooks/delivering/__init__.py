@@ -1,0 +1,1 @@
+"""Deliveries to endpoints: which is next, what is sent, what follows."""
