@@ -31,7 +31,7 @@ _SOME: Final = UUID(int=1)
 """Any tenant's id, to find where it stands in a subject."""
 ABOUT: Final = (
     "Everything that changes is told as a CloudEvents 1.0 message in structured JSON: on NATS JetStream, and "
-    "by webhooks. Delivery is at least once: whoever has seen an `id` does nothing twice. Fields and values of "
+    "by webhooks. Delivery is at least once: who has seen an `id` does nothing twice. Fields and values of "
     "enumerations may be added; what a reader would not bear has another version, the last part of "
     "`dataschema`."
 )

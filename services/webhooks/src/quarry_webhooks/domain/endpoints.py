@@ -18,7 +18,6 @@ from quarry_common.errors import FieldError, PreconditionFailedError, Validation
 from quarry_webhooks import signing
 from quarry_webhooks.egress.urls import Policy, permitted
 
-TEST_TYPE: Final = "webhook.test"
 RESERVED_HEADERS: Final = frozenset(
     {
         "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",

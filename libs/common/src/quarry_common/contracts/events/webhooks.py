@@ -50,6 +50,7 @@ class WebhookTest(_EndpointEvent, frozen=True):
 
     type: ClassVar[str] = "webhook.test"
     ways: ClassVar[frozenset[Way]] = frozenset({Way.WEBHOOKS})
+    message: str = "This is a test. Nothing has happened."
 
 
 def shown_url(url: str) -> str:
