@@ -1,16 +1,11 @@
 """Publishing events once more, for the operator."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
-from quarry_common.contracts.replaying import EventsReplayed, OutboxService, ReplayEvents, replay_of
-from quarry_common.messaging import broker
-from quarry_common.messaging.rpc import RpcServer
-from quarry_common.settings import NatsSettings
+from quarry_common.contracts.replaying import ReplayEvents
 
 from .backend import Backend
 
@@ -18,25 +13,8 @@ RANGE = {"since": "2027-01-31T09:00:00Z", "until": "2027-01-31T10:00:00Z"}
 WANTED = {"service": "indexer", **RANGE}
 
 
-@pytest.fixture
-async def asked(nats_url: str) -> AsyncIterator[list[ReplayEvents]]:
-    """What the indexer is asked for."""
-    seen: list[ReplayEvents] = []
-
-    async def replay(request: ReplayEvents) -> EventsReplayed:
-        seen.append(request)
-        return EventsReplayed(7)
-
-    stopping = asyncio.Event()
-    async with broker.connect(NatsSettings(nats_url=nats_url), "test") as bus:
-        server = RpcServer(bus, "indexer")
-        server.answer(replay_of(OutboxService.INDEXER), replay)
-        running = asyncio.create_task(server.run(stopping))
-        await asyncio.sleep(0)
-        await bus.flush()
-        yield seen
-        stopping.set()
-        await running
+def asked_of(backend: Backend) -> list[ReplayEvents]:
+    return [each for each in backend.asked if isinstance(each, ReplayEvents)]
 
 
 @pytest.fixture
@@ -46,12 +24,12 @@ def operator(http: httpx.AsyncClient, backend: Backend) -> httpx.AsyncClient:
 
 
 async def test_the_range_reaches_the_service_and_its_answer_the_operator(
-    operator: httpx.AsyncClient, backend: Backend, asked: list[ReplayEvents]
+    operator: httpx.AsyncClient, backend: Backend
 ) -> None:
     answer = await operator.post("/api/admin/events/replay", json=WANTED, headers={"Idempotency-Key": "once"})
 
     assert (answer.status_code, answer.json()) == (200, {"events": 7})
-    (request,) = asked
+    (request,) = asked_of(backend)
     assert request == ReplayEvents(
         datetime(2027, 1, 31, 9, tzinfo=UTC), datetime(2027, 1, 31, 10, tzinfo=UTC), None, "once"
     )
@@ -62,7 +40,7 @@ async def test_the_range_reaches_the_service_and_its_answer_the_operator(
 
 
 async def test_a_tenant_is_named_in_the_body_or_the_header(
-    operator: httpx.AsyncClient, asked: list[ReplayEvents]
+    operator: httpx.AsyncClient, backend: Backend
 ) -> None:
     path = "/api/admin/events/replay"
 
@@ -71,7 +49,7 @@ async def test_a_tenant_is_named_in_the_body_or_the_header(
     nobody = await operator.post(path, json=WANTED | {"tenant": "nobody"})
 
     assert (in_body.status_code, in_header.status_code, nobody.status_code) == (200, 200, 404)
-    one, other = asked
+    one, other = asked_of(backend)
     assert one.tenant_id == other.tenant_id
     assert one.tenant_id is not None
 
@@ -87,17 +65,17 @@ async def test_a_tenant_is_named_in_the_body_or_the_header(
     ],
 )
 async def test_a_range_that_is_none_is_refused(
-    operator: httpx.AsyncClient, asked: list[ReplayEvents], changes: dict[str, object], field: str
+    operator: httpx.AsyncClient, backend: Backend, changes: dict[str, object], field: str
 ) -> None:
     answer = await operator.post("/api/admin/events/replay", json=WANTED | changes)
 
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert not asked
+    assert not asked_of(backend)
 
 
-async def test_it_is_the_operators(client: httpx.AsyncClient, asked: list[ReplayEvents]) -> None:
+async def test_it_is_the_operators(client: httpx.AsyncClient, backend: Backend) -> None:
     answer = await client.post("/api/admin/events/replay", json=WANTED)
 
     assert answer.status_code == 403
-    assert not asked
+    assert not asked_of(backend)
