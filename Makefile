@@ -10,7 +10,7 @@ MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard libs/*/src services/*/src)
 STAMP := $(VENV)/.installed
 
-.PHONY: help install up down status logs test test-full lint format bench docs openapi lock clean
+.PHONY: help install up down status logs test test-full lint format bench docs openapi asyncapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -58,6 +58,9 @@ docs: $(STAMP) ## Write docs/configuration.md anew from the settings
 
 openapi: $(STAMP) ## Write docs/openapi.json anew from the gateway
 	$(BIN)/python -m quarry_gateway.openapi > docs/openapi.json
+
+asyncapi: $(STAMP) ## Write docs/asyncapi.json anew from the types of events
+	$(BIN)/python -m quarry_common.asyncapi > docs/asyncapi.json
 
 lock: $(STAMP) ## Pin the newest dependencies in requirements.lock, with hashes
 	$(BIN)/uv pip compile --quiet --python 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \

@@ -17,8 +17,8 @@ import msgspec
 from quarry_common.contracts import subjects
 from quarry_common.contracts.analytics import Engagement, Figures, QueryFigures, Selection
 from quarry_common.contracts.events import CloudEvent, EventData
+from quarry_common.contracts.events.searches import CLICK, Interacted, Searched
 from quarry_common.contracts.search import CacheUse, SearchMode
-from quarry_common.contracts.search_log import CLICK, Interacted, Searched
 from quarry_common.messaging.consumer import Delivery
 
 NAMESPACE = UUID(int=7)

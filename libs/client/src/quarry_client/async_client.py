@@ -111,6 +111,7 @@ class AsyncClient:
     repair_index = AsyncOperation(calls.repair_index)
     cache_stats = AsyncOperation(calls.cache_stats)
     purge_cache = AsyncOperation(calls.purge_cache)
+    replay_events = AsyncOperation(calls.replay_events)
     health = AsyncOperation(calls.health)
     version = AsyncOperation(calls.version)
 

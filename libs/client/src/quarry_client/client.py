@@ -120,6 +120,7 @@ class Client:
     repair_index = Operation(calls.repair_index)
     cache_stats = Operation(calls.cache_stats)
     purge_cache = Operation(calls.purge_cache)
+    replay_events = Operation(calls.replay_events)
     health = Operation(calls.health)
     version = Operation(calls.version)
 

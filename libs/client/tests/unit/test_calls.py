@@ -130,6 +130,18 @@ OWN = "/api/documents/by-external-id/a/b"
         (lambda c: c.purge_cache().complete, "DELETE /api/admin/cache", {}, None, PURGED),
         (lambda c: c.purge_cache("acme").tenant, "DELETE /api/admin/cache", {"tenant": "acme"}, None, PURGED),
         (lambda c: c.repair_index().repaired, "POST /api/admin/index/repair", {}, None, REPORT),
+        (
+            lambda c: c.replay_events("indexer", since=MOMENT, until=MOMENT, tenant="acme").events,
+            "POST /api/admin/events/replay",
+            {},
+            {
+                "service": "indexer",
+                "since": "2026-01-31T12:00:00Z",
+                "until": "2026-01-31T12:00:00Z",
+                "tenant": "acme",
+            },
+            {"events": 7},
+        ),
     ],
 )  # fmt: skip
 def test_an_operation_sends_what_it_was_asked_for(

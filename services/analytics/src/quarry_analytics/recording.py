@@ -15,7 +15,7 @@ from quarry_analytics.domain.users import digest_of
 from quarry_analytics.repository import recording
 from quarry_analytics.repository.recording import InteractionRow, SearchRow, UnrecordedRow
 from quarry_common.contracts.events import CloudEvent
-from quarry_common.contracts.search_log import Interacted, Searched, SearchesUnrecorded
+from quarry_common.contracts.events.searches import Interacted, Searched, SearchesUnrecorded
 from quarry_common.ids import time_of
 from quarry_common.messaging.consumer import Delivery, PermanentError
 from quarry_common.postgres.pool import Connection, Database

@@ -23,8 +23,8 @@ from quarry_common.contracts.analytics import (
     TimeseriesOf,
     UserOf,
 )
+from quarry_common.contracts.events.searches import Searched
 from quarry_common.contracts.search import SearchMode
-from quarry_common.contracts.search_log import Searched
 from quarry_common.ids import new_id
 from quarry_common.postgres.pool import Database
 

@@ -30,8 +30,8 @@ from quarry_common.contracts.analytics import (
     StatsReply,
     UserOf,
 )
+from quarry_common.contracts.events.searches import SearchesUnrecorded
 from quarry_common.contracts.purging import PurgeTenant
-from quarry_common.contracts.search_log import SearchesUnrecorded
 from quarry_common.contracts.streams import ANALYTICS_SEARCHES, DEAD_LETTERS, SEARCHES
 from quarry_common.errors import NotFoundError, UnavailableError, ValidationError
 from quarry_common.ids import new_id

@@ -10,8 +10,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from quarry_common.contracts import subjects
-from quarry_common.contracts.events import CloudEvent
-from quarry_common.contracts.search_log import Interacted
+from quarry_common.contracts.events import CloudEvent, schema_id
+from quarry_common.contracts.events.searches import Interacted
 from quarry_common.errors import UnavailableError
 from quarry_common.ids import new_id
 
@@ -49,4 +49,5 @@ def _event(tenant_id: UUID, data: Interacted) -> CloudEvent:
         data=msgspec.Raw(msgspec.json.encode(data)),
         specversion="1.0",
         datacontenttype="application/json",
+        dataschema=schema_id(type(data)),
     )

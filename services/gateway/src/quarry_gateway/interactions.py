@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Meta
 
+from quarry_common.contracts.events.searches import Interacted
 from quarry_common.contracts.search import UserId
-from quarry_common.contracts.search_log import Interacted
 from quarry_common.errors import FieldError, ValidationError
 from quarry_common.ids import NAMESPACE, time_of
 from quarry_gateway.event_tokens import EventTokens

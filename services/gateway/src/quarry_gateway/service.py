@@ -17,6 +17,7 @@ from quarry_gateway.auth import Authenticator
 from quarry_gateway.checks import MESSAGE_BUS, open_checks
 from quarry_gateway.cors import Origins
 from quarry_gateway.gateway import Gateway
+from quarry_gateway.health_watch import HealthWatch
 from quarry_gateway.interaction_log import InteractionLog
 from quarry_gateway.limits.limits import open_limits
 from quarry_gateway.server import HttpServer
@@ -45,6 +46,8 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
         await authenticator.listen(connection)
         # A gateway takes requests while the bus is there; what else is down, each request tells.
         readiness = Health({MESSAGE_BUS: checks[MESSAGE_BUS]})
+        dependencies = Health(checks)
+        watch = HealthWatch(dependencies, connection, interval_seconds=settings.health_check_seconds)
         gateway = Gateway(
             settings,
             rpc,
@@ -55,7 +58,7 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
             origins,
             InteractionLog(connection),
             readiness=readiness,
-            dependencies=Health(checks),
+            dependencies=dependencies,
         )
         server = HttpServer(create_app(gateway), settings.http_host, settings.http_port)
 
@@ -63,7 +66,7 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
             return authenticator.forget_tenant(asked.tenant_id)
 
         control = CacheControl(connection, SERVICE, instance_id(settings), authenticator.caches, forget)
-        yield Service(parts=[server, control, *gateway.parts], health=readiness)
+        yield Service(parts=[server, control, watch, *gateway.parts], health=readiness)
         await gateway.tell_rest()
 
 

@@ -54,6 +54,11 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSett
     rpc_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
         10.0, description="Longest wait for the answer of another service."
     )
+    health_check_seconds: Annotated[float, Field(gt=0, le=3_600)] = Field(
+        15.0,
+        description="Time between two checks of the platform's dependencies; two that fail in a row are told "
+        "as `health.check_failed`.",
+    )
     rate_limits_enabled: bool = Field(
         True, description="Whether requests per second are limited, as the quotas of tenants and keys say."
     )

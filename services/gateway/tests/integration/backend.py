@@ -16,6 +16,7 @@ from quarry_common.contracts import (
     audit,
     collections,
     domains,
+    replaying,
     search,
     signing_keys,
     tenancy,
@@ -164,6 +165,7 @@ class Backend:
                 (docs.LIST_CHUNKS, self.list_chunks),
                 (docs.REINDEX, self.reindex),
                 (docs.INSPECT_INDEX, self.inspect_index),
+                (replaying.replay_of(replaying.OutboxService.INDEXER), self.replay_events),
                 (work.GET_JOB, self.get_job),
                 (work.LIST_JOBS, self.list_jobs),
                 (work.CANCEL_JOB, self.cancel_job),
@@ -436,6 +438,9 @@ class Backend:
 
     async def inspect_index(self, asked: docs.InspectIndex) -> docs.IndexReport:
         return docs.IndexReport(1, 2, 3, 4, 5, 6, 7, asked.repair)
+
+    async def replay_events(self, asked: replaying.ReplayEvents) -> replaying.EventsReplayed:
+        return replaying.EventsReplayed(7)
 
     async def create_endpoint(self, asked: hooks.CreateEndpoint) -> hooks.EndpointWithSecret:
         made = hooks.Endpoint(

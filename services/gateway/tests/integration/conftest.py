@@ -71,6 +71,7 @@ def gateway_settings(nats_url: str, blob_folder: Path) -> GatewaySettings:
         max_json_mb=2,
         body_timeout_seconds=2,
         rpc_timeout_seconds=3,
+        health_check_seconds=3_600,
     )
 
 

@@ -8,7 +8,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from quarry_common.contracts.audit import AuditAct
-from quarry_common.contracts.events import EVENT_TYPES
+from quarry_common.contracts.events import WEBHOOK_TYPES
 from quarry_common.contracts.tenancy import PLATFORM_TENANT, Scope
 from quarry_common.contracts.webhooks import (
     CreateEndpoint,
@@ -196,7 +196,7 @@ async def test_statistics_are_those_of_the_hours_asked_for(client, backend, made
 async def test_the_catalogue_holds_every_type_with_an_example_that_fits(client) -> None:
     entries = (await client.get("/api/webhooks/event-types")).json()["event_types"]
 
-    assert [entry["type"] for entry in entries] == sorted(EVENT_TYPES)
+    assert [entry["type"] for entry in entries] == sorted(WEBHOOK_TYPES)
     for entry in entries:
         assert entry["description"]
         jsonschema.validate(entry["example"], entry["schema"])

@@ -125,6 +125,7 @@ EXPECTED = {
     "POST /api/admin/index/repair": "platform",
     "GET /api/admin/cache": "platform",
     "DELETE /api/admin/cache": "keys:write or platform",
+    "POST /api/admin/events/replay": "platform",
     "GET /api/health": "public",
     "GET /api/version": "public",
     "GET /livez": "public",

@@ -11,12 +11,14 @@ from quarry_common.contracts import jobs as job_contract
 from quarry_common.contracts import usage as usage_contract
 from quarry_common.contracts.audit import OWNERS_OF
 from quarry_common.contracts.purging import PURGE_DOCUMENTS
+from quarry_common.contracts.replaying import OutboxService
 from quarry_common.contracts.streams import INDEXER_COMMANDS
 from quarry_common.embedding.load import open_embedder
 from quarry_common.messaging.broker import broker, check, connect
 from quarry_common.messaging.consumer import DurableConsumer
 from quarry_common.messaging.heartbeat import Heartbeat
 from quarry_common.messaging.outbox import Relay
+from quarry_common.messaging.replaying import answer_replays
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.postgres.pool import Database, connect_pool
@@ -123,6 +125,7 @@ async def build(settings: IndexerSettings) -> AsyncIterator[Service]:
             broker(settings, "quarry-indexer-commands"), INDEXER_COMMANDS, Commands(worker, purge).receive
         )
         relay = Relay(database, connection)
+        answer_replays(rpc, OutboxService.INDEXER, database, relay)
         heartbeat = Heartbeat(connection, SERVICE, relay.lag_ms)
         yield Service(
             parts=[rpc, worker, purge, upkeep, relay, heartbeat, SilentSessions(database), commands],

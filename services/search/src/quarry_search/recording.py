@@ -19,10 +19,10 @@ from nats.errors import Error as NatsError
 from opentelemetry import trace
 
 from quarry_common.contracts import subjects
-from quarry_common.contracts.events import CloudEvent, EventData
+from quarry_common.contracts.events import CloudEvent, EventData, schema_id
+from quarry_common.contracts.events.searches import MAX_QUERY_LENGTH, Searched, SearchesUnrecorded
 from quarry_common.contracts.filters import collection_limits
 from quarry_common.contracts.search import Answer, Query
-from quarry_common.contracts.search_log import MAX_QUERY_LENGTH, Searched, SearchesUnrecorded
 from quarry_common.ids import new_id, time_of
 from quarry_common.waiting import woken
 from quarry_search.metrics import RECORDED, UNRECORDED, UNSENT
@@ -171,4 +171,5 @@ def _event(tenant_id: UUID, data: EventData) -> CloudEvent:
         data=msgspec.Raw(_encode(data)),
         specversion="1.0",
         datacontenttype="application/json",
+        dataschema=schema_id(type(data)),
     )

@@ -11,9 +11,9 @@ from nats.aio.client import Client
 
 from quarry_common.contracts import subjects
 from quarry_common.contracts.events import CloudEvent
+from quarry_common.contracts.events.searches import Searched, SearchesUnrecorded
 from quarry_common.contracts.filters import AnyOf, Field
 from quarry_common.contracts.search import Answer, Asker, CacheUse, Query, SearchMode
-from quarry_common.contracts.search_log import Searched, SearchesUnrecorded
 from quarry_common.contracts.streams import SEARCHES
 from quarry_common.ids import new_id
 from quarry_common.messaging.broker import connect

@@ -11,9 +11,11 @@ from nats.aio.client import Client
 from quarry_common import keys
 from quarry_common.contracts import api_keys, domains, purging, signing_keys, tenancy, usage
 from quarry_common.contracts import audit as audit_contract
+from quarry_common.contracts.replaying import OutboxService
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
 from quarry_common.messaging.outbox import Relay
+from quarry_common.messaging.replaying import answer_replays
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.postgres.pool import Database, connect_pool
 from quarry_common.postgres.sessions import SilentSessions
@@ -48,11 +50,13 @@ async def build(settings: TenantsSettings) -> AsyncIterator[Service]:
         resolver = DnsResolver(nameservers(settings.domain_nameservers))
         _answer_for_domains(server, DomainHandlers(database, resolver, suffixes(settings.reserved_domains)))
         _answer_for_signing_keys(server, SigningKeyHandlers(database))
+        relay = Relay(database, bus)
+        answer_replays(server, OutboxService.TENANTS, database, relay)
         yield Service(
             parts=[
                 server,
                 DomainChecks(database, resolver),
-                Relay(database, bus),
+                relay,
                 Housekeeping(database),
                 Purging(database, Stores(database, bus).all()),
                 SilentSessions(database),

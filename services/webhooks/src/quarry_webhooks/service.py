@@ -10,9 +10,11 @@ from nats.aio.client import Client
 
 from quarry_common.contracts import webhooks
 from quarry_common.contracts.audit import OWNERS_OF_WEBHOOKS
+from quarry_common.contracts.replaying import OutboxService
 from quarry_common.contracts.streams import WEBHOOKS_EVENTS
 from quarry_common.messaging import broker
 from quarry_common.messaging.outbox import Relay
+from quarry_common.messaging.replaying import answer_replays
 from quarry_common.messaging.rpc import RpcServer
 from quarry_common.messaging.watchdog import consumers_exist
 from quarry_common.postgres.pool import Database, connect_pool
@@ -39,11 +41,14 @@ async def build(settings: WebhooksSettings) -> AsyncIterator[Service]:
         _sending(settings) as sender,
     ):
         sealer = Sealer(settings.encryption_keys)
+        server = _server(bus, database, sealer, settings)
+        relay = Relay(database, bus)
+        answer_replays(server, OutboxService.WEBHOOKS, database, relay)
         yield Service(
             parts=[
-                _server(bus, database, sealer, settings),
+                server,
                 *composition.parts(database, bus, sender, sealer, settings.rules, now),
-                Relay(database, bus),
+                relay,
                 SilentSessions(database),
             ],
             checks={

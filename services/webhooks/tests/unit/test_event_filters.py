@@ -30,3 +30,8 @@ def test_wanted(event_type: str, filters: list[str]) -> None:
 )
 def test_not_wanted(event_type: str, filters: list[str]) -> None:
     assert not matches(event_type, filters)
+
+
+@pytest.mark.parametrize("event_type", ["job.progressed", "health.check_failed", "search.performed"])
+def test_what_is_not_delivered_by_webhooks_is_wanted_by_none(event_type: str) -> None:
+    assert not matches(event_type, ["*", event_type])

@@ -32,6 +32,7 @@ from quarry_client.calls.documents import (
     repair_index,
 )
 from quarry_client.calls.domains import add_domain, check_domain, list_domains, remove_domain
+from quarry_client.calls.events import replay_events
 from quarry_client.calls.jobs import (
     cancel_job,
     cancel_jobs,
@@ -171,6 +172,7 @@ __all__ = [
     "remove_domain",
     "repair_index",
     "replay_dead_letters",
+    "replay_events",
     "replay_webhook",
     "restore_tenant",
     "retry_job",

@@ -16,6 +16,7 @@ from quarry_client.cli.documents import documents
 from quarry_client.cli.domains import domains
 from quarry_client.cli.drift import drift
 from quarry_client.cli.eval import eval_command
+from quarry_client.cli.events import events
 from quarry_client.cli.failure import Failure
 from quarry_client.cli.ingest import ingest
 from quarry_client.cli.jobs import jobs
@@ -91,6 +92,6 @@ def main() -> None:
 
 for _command in (
     ingest, search, documents, jobs, dead_letters, reindex, collections, keys, signing_keys, tokens,
-    domains, webhooks, tenant, tenants, usage, analytics, audit, drift, cache, eval_command,
+    domains, webhooks, tenant, tenants, usage, analytics, audit, drift, cache, events, eval_command,
 ):  # fmt: skip
     main.add_command(_command)

@@ -58,6 +58,7 @@ from quarry_client.types.documents import (
     SortName,
 )
 from quarry_client.types.domains import Domain, Domains
+from quarry_client.types.events import OUTBOX_SERVICES, EventsReplayed, OutboxServiceName
 from quarry_client.types.jobs import (
     JOB_STATES,
     Job,
@@ -151,6 +152,7 @@ __all__ = [
     "JOB_STATES",
     "KEY_LABELS",
     "MODES",
+    "OUTBOX_SERVICES",
     "PLANS",
     "PRIORITIES",
     "ROLES",
@@ -195,6 +197,7 @@ __all__ = [
     "Domains",
     "EventType",
     "EventTypes",
+    "EventsReplayed",
     "FacetCount",
     "Filter",
     "ForgottenUser",
@@ -219,6 +222,7 @@ __all__ = [
     "MetadataValue",
     "Mode",
     "NewDocument",
+    "OutboxServiceName",
     "OwnTenant",
     "Place",
     "PlanName",

@@ -73,6 +73,9 @@ def _options(name: str) -> dict[str, Any]:
 
 async def check(client: Client) -> None:
     """Raise `UnavailableError` when the bus does not answer."""
+    if not client.is_connected:
+        # Without its reading task nats-py would wait for no answer, and call the flush done.
+        raise UnavailableError("The message bus does not answer.")
     try:
         await client.flush(timeout=2)
     except (NatsError, TimeoutError, OSError) as error:

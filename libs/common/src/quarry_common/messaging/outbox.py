@@ -2,7 +2,8 @@
 
 One relay per service at a time (it holds a lease) is woken by NOTIFY, publishes the messages of each
 aggregate in order and marks them once JetStream has acknowledged them. A crash between the two publishes
-again under the same `Nats-Msg-Id`; consumers are idempotent besides. Published rows are kept for 72 hours.
+again under the same `Nats-Msg-Id`; consumers are idempotent besides. Published rows are kept for 72 hours,
+and events among them can be published once more for consumers that lost them.
 """
 
 import asyncio
@@ -25,8 +26,15 @@ from prometheus_client import Counter, Gauge
 from quarry_common.contracts import subjects
 from quarry_common.contracts.commands import Command
 from quarry_common.contracts.events import EventData, envelope, subject_of
+from quarry_common.contracts.replaying import KEPT_HOURS, MAX_EVENTS
 from quarry_common.contracts.streams import EVENTS
-from quarry_common.errors import PayloadTooLargeError, QuarryError, UnavailableError
+from quarry_common.errors import (
+    FieldError,
+    PayloadTooLargeError,
+    QuarryError,
+    UnavailableError,
+    ValidationError,
+)
 from quarry_common.ids import new_id
 from quarry_common.postgres.leadership import Leadership
 from quarry_common.postgres.pool import Connection, Database
@@ -50,7 +58,6 @@ RETRY_SECONDS = 2.0
 TOLD_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.05
-KEEP_HOURS = 72
 CLEAN_SECONDS = 600.0
 
 PUBLISHED = Counter("quarry_outbox_published_total", "Messages that JetStream acknowledged.")
@@ -66,6 +73,17 @@ WITH added AS (
     ORDER BY m.place
     RETURNING 1)
 SELECT pg_notify($7, '') FROM added LIMIT 1
+"""
+
+_REPUBLISH = """
+WITH chosen AS (
+    SELECT id FROM outbox
+    -- By the index: nothing is published before it is written.
+    WHERE published_at >= $1 AND created_at >= $1 AND created_at < $2 AND starts_with(subject, 'evt.')
+        AND ($3::uuid IS NULL OR tenant_id = $3)
+    LIMIT $4)
+UPDATE outbox SET published_at = NULL, message_id = gen_random_uuid()
+FROM chosen WHERE outbox.id = chosen.id RETURNING outbox.id
 """
 
 
@@ -282,22 +300,20 @@ class Relay:
     async def _clean(self) -> None:
         async with self._database.worker_transaction() as connection:
             await connection.execute(
-                "DELETE FROM outbox WHERE published_at < now() - make_interval(hours => $1)", KEEP_HOURS
+                "DELETE FROM outbox WHERE published_at < now() - make_interval(hours => $1)", KEPT_HOURS
             )
 
-    async def republish(self, first: datetime, last: datetime) -> int:
-        """Mark what was published between the two times as waiting again, under new ids; return how many.
+    async def republish(self, since: datetime, until: datetime, tenant_id: UUID | None = None) -> int:
+        """Let events written from `since` on and before `until` be published once more; return how many.
 
-        Consumers see these messages once more: their effects are idempotent by their natural keys.
+        Those of one tenant, or of all. They keep their ids, so that consumers who know them do nothing twice,
+        but not their `Nats-Msg-Id`: JetStream would swallow them. Commands are not repeated. Raises
+        `ValidationError` when there are more than `MAX_EVENTS`.
         """
         async with self._database.worker_transaction() as connection:
-            rows = await connection.fetch(
-                """
-                    UPDATE outbox SET published_at = NULL, message_id = gen_random_uuid()
-                    WHERE published_at BETWEEN $1 AND $2 RETURNING id
-                    """,
-                first,
-                last,
-            )
+            rows = await connection.fetch(_REPUBLISH, since, until, tenant_id, MAX_EVENTS + 1)
+            if len(rows) > MAX_EVENTS:
+                wrong = FieldError("until", f"more than {MAX_EVENTS} events until then; choose less")
+                raise ValidationError("There are too many events.", errors=[wrong])
         self._woken.set()
         return len(rows)

@@ -10,12 +10,13 @@ import pytest
 from libs.common.tests.integration.conftest import MortalNats, Until
 from nats.aio.client import Client
 
+from quarry_common.contracts.commands import PurgeDocuments
 from quarry_common.contracts.events import ApiKeyRevoked, CloudEvent, decode_data
 from quarry_common.contracts.streams import EVENTS
-from quarry_common.errors import PayloadTooLargeError
+from quarry_common.errors import PayloadTooLargeError, ValidationError
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker, outbox
-from quarry_common.messaging.outbox import MAX_BODY_BYTES, Relay, publish_event, told
+from quarry_common.messaging.outbox import MAX_BODY_BYTES, Relay, publish_command, publish_event, told
 from quarry_common.messaging.provision import provision
 from quarry_common.postgres.pool import Connection, Database
 
@@ -257,12 +258,58 @@ async def test_a_range_can_be_published_again(database: Database, stream: Client
         now = datetime.now(UTC)
 
         assert await relay.republish(now - timedelta(days=2), now - timedelta(days=1)) == 0
-        assert await relay.republish(now - timedelta(hours=1), now + timedelta(hours=1)) == 5
-        await until(lambda: _empty(database))
+        for _ in range(2):  # as often as somebody asks
+            assert await relay.republish(now - timedelta(hours=1), now + timedelta(hours=1)) == 5
+            await until(lambda: _empty(database))
 
     found = await published(stream)
-    assert len(found) == 10
+    assert len(found) == 15
     assert len({event.id for event in found}) == 5
+
+
+async def test_a_range_can_be_published_again_for_one_tenant(
+    database: Database, stream: Client, until: Until
+) -> None:
+    one, other = new_id(), new_id()
+    await write(database, one, *events(3))
+    await write(database, other, *events(4))
+    async with relaying(database, stream) as relay:
+        await until(lambda: _empty(database))
+        now = datetime.now(UTC)
+
+        assert await relay.republish(now - timedelta(hours=1), now, other) == 4
+        await until(lambda: _empty(database))
+
+    tenants = [event.tenantid for event in await published(stream)]
+    assert (tenants.count(str(one)), tenants.count(str(other))) == (3, 8)
+
+
+async def test_commands_are_not_published_again(database: Database, stream: Client, until: Until) -> None:
+    tenant_id = new_id()
+    async with database.tenant_transaction(tenant_id) as connection:
+        await publish_command(connection, PurgeDocuments(), tenant_id=tenant_id)
+    await write(database, tenant_id, *events(1))
+    await stream.jetstream().add_stream(name="COMMANDS", subjects=["cmd.v1.>"])
+    async with relaying(database, stream) as relay:
+        await until(lambda: _empty(database))
+        now = datetime.now(UTC)
+
+        assert await relay.republish(now - timedelta(hours=1), now) == 1
+
+
+async def test_a_range_with_too_many_events_is_not_published_again(
+    database: Database, stream: Client, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MAX_EVENTS", 4)
+    await write(database, new_id(), *events(5))
+    async with relaying(database, stream) as relay:
+        await until(lambda: _empty(database))
+        now = datetime.now(UTC)
+
+        with pytest.raises(ValidationError):
+            await relay.republish(now - timedelta(hours=1), now)
+
+    assert len(await published(stream)) == 5
 
 
 async def test_what_was_published_long_ago_is_removed(

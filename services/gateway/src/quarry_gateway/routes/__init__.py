@@ -21,6 +21,7 @@ from quarry_gateway.routes import (
     keys,
     own_tenant,
     pages,
+    replaying,
     search,
     signing_keys,
     system,
@@ -54,6 +55,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *tenants.HANDLERS,
     *index.HANDLERS,
     *caches.HANDLERS,
+    *replaying.HANDLERS,
     *system.HANDLERS,
     *pages.HANDLERS,
 ]

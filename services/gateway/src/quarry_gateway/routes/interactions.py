@@ -10,7 +10,7 @@ import msgspec
 from litestar import Response, post
 from msgspec import Meta
 
-from quarry_common.contracts.search_log import Interacted
+from quarry_common.contracts.events.searches import Interacted
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import QuarryError, UnauthenticatedError
 from quarry_gateway.access import charge_interactions

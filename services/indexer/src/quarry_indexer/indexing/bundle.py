@@ -1,6 +1,7 @@
 """Jobs that one worker leads through the stages together: of one tenant, under one token."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from quarry_indexer.repository.leases import Lease
 
 log = logging.getLogger(__name__)
 
+TELL_SECONDS = 1.0
+"""Shortest time between two events that tell how far a job is."""
 Settle = Callable[[Lease, Exception], Awaitable[bool]]
 
 
@@ -22,7 +25,9 @@ class Bundle:
     `settle` ends or postpones one of them after an error, and returns False when it had been taken away.
     """
 
-    def __init__(self, leases: Sequence[Lease], settle: Settle) -> None:
+    def __init__(
+        self, leases: Sequence[Lease], settle: Settle, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.tenant_id = leases[0].tenant_id
         self.token = leases[0].token
         self.members = {lease.job_id: lease for lease in leases}
@@ -33,6 +38,9 @@ class Bundle:
         self.wanted = False
         """Whether somebody else waits for the place."""
         self._settle = settle
+        self._clock = clock
+        # As if told at the beginning: a short job tells nothing, and one that changes hands not more often.
+        self._told_at = dict.fromkeys(self.members, clock())
 
     @property
     def job_ids(self) -> list[UUID]:
@@ -64,6 +72,13 @@ class Bundle:
             self.done([lease.job_id])
         else:
             self.lose([lease.job_id])
+
+    def take_telling(self, job_ids: Iterable[UUID]) -> set[UUID]:
+        """Return those of the jobs that were told of long enough ago; they count as told of now."""
+        now = self._clock()
+        due = {job_id for job_id in job_ids if now - self._told_at[job_id] >= TELL_SECONDS}
+        self._told_at |= dict.fromkeys(due, now)
+        return due
 
     def make_way(self) -> None:
         """Raise `YieldedError` when somebody else waits for the place."""

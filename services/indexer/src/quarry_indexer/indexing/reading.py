@@ -25,6 +25,7 @@ from quarry_indexer.domain.errors import FileMissingError, LeaseLostError
 from quarry_indexer.indexing.bundle import Bundle
 from quarry_indexer.indexing.giving_way import give_way
 from quarry_indexer.indexing.passages import InMemory, Passages, Stored
+from quarry_indexer.indexing.progress import tell
 from quarry_indexer.indexing.together import together
 from quarry_indexer.parsing.extract import titled_document
 from quarry_indexer.preparation.pool import ParserPool
@@ -207,6 +208,7 @@ class Reader:
                 held = await leases.enter(connection, bundle.token, [lease.job_id], Stage.CHUNK)
                 if not held:
                     raise LeaseLostError
+                await tell(connection, bundle, Stage.CHUNK, {lease.job_id: (0, None)})
                 if first:
                     await chunks.clear(connection, [key])
                 await chunks.add(connection, lease.tenant_id, [VersionChunks(*key, page)])
@@ -236,6 +238,8 @@ class Reader:
     async def _enter(self, bundle: Bundle, stage: Stage) -> None:
         async with self._database.tenant_transaction(bundle.tenant_id) as connection:
             bundle.keep(await leases.enter(connection, bundle.token, bundle.job_ids, stage))
+            known = {each.job_id: (each.chunks_done, each.chunks_total) for each in bundle.members.values()}
+            await tell(connection, bundle, stage, known)
 
 
 def chunk_options(indexing: Indexing, platform: ChunkOptions) -> ChunkOptions:

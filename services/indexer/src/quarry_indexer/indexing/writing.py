@@ -15,6 +15,7 @@ from quarry_indexer.indexing.bundle import Bundle
 from quarry_indexer.indexing.embedding import CachedEmbedder
 from quarry_indexer.indexing.metrics import BATCH_SECONDS, CHUNKS
 from quarry_indexer.indexing.passages import Passage
+from quarry_indexer.indexing.progress import tell
 from quarry_indexer.indexing.reading import Prepared
 from quarry_indexer.repository import leases
 from quarry_indexer.repository.leases import Progress
@@ -87,7 +88,9 @@ class Writer:
             }
             async with self._database.tenant_transaction(bundle.tenant_id) as connection:
                 held = await leases.advance(connection, bundle.token, list(progress.values()), Stage.EMBED)
-            bundle.keep(held | (bundle.members.keys() - progress.keys()))
+                bundle.keep(held | (bundle.members.keys() - progress.keys()))
+                counts = {job_id: (each.chunks_done, each.chunks_total) for job_id, each in progress.items()}
+                await tell(connection, bundle, Stage.EMBED, counts)
         CHUNKS.inc(len(texts))
 
 

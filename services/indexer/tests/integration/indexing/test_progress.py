@@ -1,19 +1,32 @@
 """What is done once is not done again: batches, embeddings, and what a job tells of it."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
+import msgspec
 import pytest
 
+from quarry_common.contracts.events import CloudEvent, EventData, JobCompleted, JobProgressed, decode_data
 from quarry_common.contracts.jobs import JobState, Stage
 from quarry_common.ids import new_id
 from quarry_common.vectors.filters import Scope
 from quarry_common.vectors.queries import Legs
 from quarry_indexer.domain.collection_settings import Indexing
+from quarry_indexer.domain.errors import LeaseLostError
+from quarry_indexer.indexing import bundle as bundles
 from quarry_indexer.indexing.bundle import Bundle, YieldedError
 from quarry_indexer.indexing.writing import BATCH_CHUNKS
 from quarry_indexer.repository import changes, leases, versions
 
-from .parts import Parts, bundle, long_text
+from .parts import Parts, bundle, long_text, no_settling
+
+
+async def told_of_jobs(parts: Parts, tenant_id: UUID) -> list[EventData]:
+    async with parts.database.tenant_transaction(tenant_id) as connection:
+        rows = await connection.fetch(
+            "SELECT body FROM outbox WHERE tenant_id = $1 AND subject LIKE '%.job.%' ORDER BY id", tenant_id
+        )
+    return [decode_data(msgspec.json.decode(row["body"], type=CloudEvent)) for row in rows]
 
 
 async def test_a_job_goes_on_after_its_last_finished_batch(parts: Parts) -> None:
@@ -188,3 +201,84 @@ async def test_a_job_that_makes_way_is_begun_once(parts: Parts) -> None:
             "SELECT count(*) FROM outbox WHERE tenant_id = $1 AND subject LIKE '%job.started'", tenant_id
         )
     assert begun == 1
+
+
+async def test_a_job_tells_how_far_it_is_until_it_ends(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "TELL_SECONDS", 0.0)
+    tenant_id = new_id()
+    job_id = await parts.put(tenant_id, long_text(80))
+
+    await parts.run(await parts.take_over())
+
+    told = await told_of_jobs(parts, tenant_id)
+    progress = [event for event in told if isinstance(event, JobProgressed)]
+    embedded = [event.chunks_done for event in progress if event.stage is Stage.EMBED]
+    assert {event.job_id for event in progress} == {job_id}
+    assert (progress[0].stage, progress[0].chunks_total, progress[0].progress) == (Stage.PARSE, None, None)
+    assert embedded == sorted(set(embedded))
+    assert len(embedded) > 1
+    assert (progress[-1].chunks_done, progress[-1].progress) == (progress[-1].chunks_total, 1.0)
+    assert isinstance(told[-1], JobCompleted)
+
+
+async def test_what_is_told_of_a_job_has_a_second_between(parts: Parts) -> None:
+    tenant_id = new_id()
+    await parts.put(tenant_id, long_text(200))
+    lease = await parts.take_over()
+    now = 0.0
+    held = Bundle([lease], no_settling, lambda: now)
+    write = parts.writer._write
+
+    async def in_half_a_second(held: Bundle, batch: Sequence[object]) -> None:
+        nonlocal now
+        now += 0.5
+        await write(held, batch)  # type: ignore[arg-type]
+
+    parts.writer._write = in_half_a_second  # type: ignore[method-assign]
+    try:
+        await parts.pipeline.run(held)
+    finally:
+        del parts.writer._write
+
+    done = [
+        each.chunks_done for each in await told_of_jobs(parts, tenant_id) if isinstance(each, JobProgressed)
+    ]
+    batches = round(now / 0.5)
+    assert batches >= 4
+    assert len(done) == batches // 2
+
+
+async def test_a_short_job_tells_nothing_between_its_beginning_and_its_end(parts: Parts) -> None:
+    tenant_id = new_id()
+    await parts.put(tenant_id, "text")
+    lease = await parts.take_over()
+
+    await parts.pipeline.run(Bundle([lease], no_settling, lambda: 0.0))
+
+    assert [event.type for event in await told_of_jobs(parts, tenant_id)] == ["job.started", "job.completed"]
+
+
+async def test_nothing_is_told_of_a_job_that_was_taken_away(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "TELL_SECONDS", 0.0)
+    tenant_id = new_id()
+    await parts.put(tenant_id, long_text(80))
+    lease = await parts.claim(60)
+    assert lease is not None
+    write = parts.writer._write
+
+    async def taken_away(held: Bundle, batch: Sequence[object]) -> None:
+        async with parts.database.tenant_transaction(tenant_id) as connection:
+            await leases.release(connection, lease.token, [lease.job_id], "taken away", counts=False)
+        await write(held, batch)  # type: ignore[arg-type]
+
+    parts.writer._write = taken_away  # type: ignore[method-assign]
+    try:
+        with pytest.raises(LeaseLostError):
+            await parts.run(lease)
+    finally:
+        del parts.writer._write
+
+    told = [each for each in await told_of_jobs(parts, tenant_id) if isinstance(each, JobProgressed)]
+    assert not [each for each in told if each.stage is Stage.EMBED]

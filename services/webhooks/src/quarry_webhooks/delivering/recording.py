@@ -83,7 +83,7 @@ async def _disable(
         return
     DISABLED.labels(reason.value).inc()
     event = WebhookEndpointDisabled(
-        endpoint_id=claim.endpoint_id, url=url, reason=reason.value, failing_since=health.failing_since
+        endpoint_id=claim.endpoint_id, url=url, reason=reason, failing_since=health.failing_since
     )
     await outbox.publish_event(connection, event, service=SERVICE, tenant_id=claim.tenant_id)
 

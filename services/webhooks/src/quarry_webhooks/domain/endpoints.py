@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from quarry_common.contracts.events import EVENT_TYPES
+from quarry_common.contracts.events import WEBHOOK_TYPES
 from quarry_common.contracts.webhooks import (
     MAX_OVERLAP_HOURS,
     DisabledReason,
@@ -18,7 +18,6 @@ from quarry_common.errors import FieldError, PreconditionFailedError, Validation
 from quarry_webhooks import signing
 from quarry_webhooks.egress.urls import Policy, permitted
 
-TEST_TYPE: Final = "webhook.test"
 RESERVED_HEADERS: Final = frozenset(
     {
         "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
@@ -134,8 +133,8 @@ def rotated(before: Stored, sealed_secret: bytes, overlap_hours: float, now: dat
 
 
 def _filter_errors(filters: Iterable[str]) -> list[FieldError]:
-    entities = {name.partition(".")[0] for name in EVENT_TYPES}
-    known = {"*", *EVENT_TYPES, *(f"{entity}.*" for entity in entities)}
+    entities = {name.partition(".")[0] for name in WEBHOOK_TYPES}
+    known = {"*", *WEBHOOK_TYPES, *(f"{entity}.*" for entity in entities)}
     return [
         FieldError(
             f"event_types[{place}]", f"{each!r} is no type of event; GET /api/webhooks/event-types lists all"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from quarry_common import cursors
+from quarry_common.contracts.events import WebhookTest
 from quarry_common.contracts.webhooks import (
     Delivery,
     DeliveryDetail,
@@ -19,7 +20,6 @@ from quarry_common.ids import new_id
 from quarry_common.postgres.idempotency import fingerprint, once
 from quarry_common.postgres.pool import Connection, Database
 from quarry_common.telemetry import tracing
-from quarry_webhooks.domain.endpoints import TEST_TYPE
 from quarry_webhooks.domain.messages import Body, Message
 from quarry_webhooks.handlers import bounded
 from quarry_webhooks.handlers.endpoints import anonymous, locked, require
@@ -29,13 +29,6 @@ from quarry_webhooks.repository import queues
 _LIST = "deliveries"
 LAST = 2**63 - 1
 """Place of a test among events: an endpoint that keeps the order waits for none."""
-
-
-class TestData(msgspec.Struct, frozen=True):
-    """What a test tells."""
-
-    endpoint_id: str
-    message: str = "This is a test. Nothing has happened."
 
 
 class Deliveries:
@@ -121,13 +114,14 @@ class Deliveries:
 
 
 def _test(ref: EndpointRef, now: datetime) -> Message:
-    event_id, subject = new_id(), str(ref.endpoint_id)
-    data = msgspec.Raw(msgspec.json.encode(TestData(subject)))
-    body = Body(str(event_id), TEST_TYPE, now, subject, str(ref.tenant_id), data)
+    event = WebhookTest(ref.endpoint_id)
+    event_id, subject = new_id(), event.subject_id
+    data = msgspec.Raw(msgspec.json.encode(event))
+    body = Body(str(event_id), event.type, now, subject, str(ref.tenant_id), data)
     return Message(
         id=event_id,
         tenant_id=ref.tenant_id,
-        event_type=TEST_TYPE,
+        event_type=event.type,
         subject=subject,
         payload=msgspec.json.encode(body),
         traceparent=tracing.traceparent(),
