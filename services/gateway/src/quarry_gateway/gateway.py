@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures import State
-from prometheus_client import Gauge
+from nats.aio.client import Client
 
 from quarry_common.blobs import BlobStore
 from quarry_common.contracts.audit import ActorKind
@@ -19,6 +19,7 @@ from quarry_gateway.audit import AuditTrail
 from quarry_gateway.auth import Authenticator
 from quarry_gateway.cors import Origins
 from quarry_gateway.domain import Caller
+from quarry_gateway.event_streams.room import Room
 from quarry_gateway.event_tokens import EventTokens
 from quarry_gateway.interaction_log import InteractionLog
 from quarry_gateway.limits.limits import Limits
@@ -33,29 +34,8 @@ Call = Request[None, Caller, State]
 
 DENIALS = frozenset({403, 429})
 NOT_FOUND = 404
-EVENT_STREAMS = Gauge("http_event_streams", "Event streams that are open.")
 BUFFERED_BYTES = 256 << 20
 """Bodies of JSON that all requests together may hold in memory."""
-
-
-class Streams:
-    """Counts the event streams that are open, at most `most` of them."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open = 0
-
-    def enter(self) -> None:
-        """Account for one more. Raises `UnavailableError` when there are too many."""
-        if self._open >= self._most:
-            raise UnavailableError("Too many event streams are open.", retry_after_seconds=5)
-        self._open += 1
-        EVENT_STREAMS.set(self._open)
-
-    def leave(self) -> None:
-        """Account for one that has ended."""
-        self._open -= 1
-        EVENT_STREAMS.set(self._open)
 
 
 class Gateway:
@@ -64,6 +44,7 @@ class Gateway:
     def __init__(
         self,
         settings: GatewaySettings,
+        bus: Client,
         rpc: RpcClient,
         blobs: BlobStore,
         authenticator: Authenticator,
@@ -76,6 +57,7 @@ class Gateway:
         dependencies: Health,
     ) -> None:
         self.settings = settings
+        self.bus = bus
         self.rpc = rpc
         self.blobs = blobs
         self.authenticator = authenticator
@@ -89,7 +71,7 @@ class Gateway:
         """Networks whose word is taken for whom they pass on."""
         self.readiness = readiness
         self.dependencies = dependencies
-        self.streams = Streams(settings.max_event_streams)
+        self.streams = Room(settings.max_event_streams, settings.max_event_streams_of_tenant)
         self._buffered_bytes = 0
 
     async def tell_rest(self) -> None:

@@ -50,6 +50,7 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Service]:
         watch = HealthWatch(dependencies, connection, interval_seconds=settings.health_check_seconds)
         gateway = Gateway(
             settings,
+            connection,
             rpc,
             blobs,
             authenticator,

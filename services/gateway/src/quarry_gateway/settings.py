@@ -42,6 +42,9 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSett
         200,
         description="Event streams that may be open at a time; beyond, callers are told to come back.",
     )
+    max_event_streams_of_tenant: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        50, description="Event streams that one tenant may have open at a time, of each gateway."
+    )
     event_stream_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
         3600.0, description="Longest life of a stream of events; its reader then opens the next one."
     )

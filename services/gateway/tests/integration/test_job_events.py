@@ -15,7 +15,8 @@ import pytest
 from quarry_common import keys
 from quarry_common.contracts.jobs import Job, JobState, Stage
 from quarry_common.errors import NotFoundError, UnavailableError
-from quarry_gateway import job_events
+from quarry_gateway.event_streams import job as job_events
+from quarry_gateway.event_streams import serving
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ async def test_an_indexer_that_stays_away_is_told(client, backend, job_id, monke
 
 
 async def test_a_quiet_stream_has_a_heartbeat(client, backend, job_id, monkeypatch) -> None:
-    monkeypatch.setattr(job_events, "HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "HEARTBEAT_SECONDS", 0.3)
     async with following(client, job_id) as stream:
         reading = asyncio.create_task(stream.rest())
         async with asyncio.timeout(10):
@@ -169,7 +170,7 @@ async def test_a_quiet_stream_has_a_heartbeat(client, backend, job_id, monkeypat
 
 
 async def test_a_revoked_key_ends_its_stream(client, backend, job_id, monkeypatch) -> None:
-    monkeypatch.setattr(job_events, "KEY_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(serving, "KEY_CHECK_SECONDS", 0.0)
     made = (await client.post("/api/keys", json={"name": "x", "scopes": ["documents:read"]})).json()
     async with following(client, job_id, **{"X-API-Key": made["key"]}) as stream:
         await stream.next()
@@ -183,8 +184,8 @@ async def test_a_revoked_key_ends_its_stream(client, backend, job_id, monkeypatc
 async def test_a_key_that_nobody_can_look_up_is_believed_for_a_while_only(
     gateway_settings, serve, client, backend, job_id, monkeypatch
 ) -> None:
-    monkeypatch.setattr(job_events, "KEY_CHECK_SECONDS", 0.0)
-    monkeypatch.setattr(job_events, "KEY_BELIEVED_SECONDS", 1.0)
+    monkeypatch.setattr(serving, "KEY_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(serving, "KEY_BELIEVED_SECONDS", 1.0)
     settings = gateway_settings.model_copy(update={"key_cache_seconds": 0.0})
     headers = {"X-API-Key": client.headers["X-API-Key"]}
     async with (

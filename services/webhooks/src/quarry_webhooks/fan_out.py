@@ -11,12 +11,14 @@ from uuid import UUID
 
 from nats.aio.client import Client
 
+from quarry_common.contracts.events import Way
+from quarry_common.contracts.events.filters import matches
 from quarry_common.contracts.streams import WEBHOOKS_EVENTS
 from quarry_common.messaging.batches import BatchConsumer
 from quarry_common.messaging.consumer import Delivery
 from quarry_common.postgres.leadership import Leadership
 from quarry_common.postgres.pool import Database
-from quarry_webhooks.domain import filters, messages
+from quarry_webhooks.domain import messages
 from quarry_webhooks.domain.messages import Message
 from quarry_webhooks.repository import messages as repository
 from quarry_webhooks.repository import queues
@@ -58,7 +60,7 @@ class FanOut:
             Wanted(endpoint.endpoint_id, event)
             for event in events
             for endpoint in endpoints
-            if filters.matches(event.event_type, endpoint.event_types)
+            if matches(event.event_type, endpoint.event_types, Way.WEBHOOKS)
         ]
         if not wanted:
             return

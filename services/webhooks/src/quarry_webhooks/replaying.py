@@ -18,6 +18,8 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from quarry_common.contracts.events import Way
+from quarry_common.contracts.events.filters import matches
 from quarry_common.contracts.streams import EVENTS
 from quarry_common.contracts.webhooks import ReplayKind
 from quarry_common.errors import QuarryError
@@ -26,7 +28,7 @@ from quarry_common.telemetry import tracing
 from quarry_common.telemetry.logging import bound
 from quarry_common.waiting import pause
 from quarry_webhooks.delivering.ports import Clock
-from quarry_webhooks.domain import filters, messages
+from quarry_webhooks.domain import messages
 from quarry_webhooks.domain.messages import Message
 from quarry_webhooks.repository import messages as message_repository
 from quarry_webhooks.repository import queues
@@ -123,7 +125,7 @@ class Replaying:
                 wanted = [
                     each.id
                     for each in found
-                    if filters.matches(each.event_type, job.event_types or to.event_types)
+                    if matches(each.event_type, job.event_types or to.event_types, Way.WEBHOOKS)
                 ]
                 again = await repository.rearm(connection, wanted, self._clock(), enabled=to.enabled)
                 reached = found[-1].id
@@ -209,4 +211,5 @@ def _wanted(raw: Msg, job: Job, to: Target) -> Message | None:
         return None  # the fan-out has told of it
     if message.tenant_id != job.tenant_id or not job.since <= message.occurred_at < job.until:
         return None
-    return message if filters.matches(message.event_type, job.event_types or to.event_types) else None
+    wanted = matches(message.event_type, job.event_types or to.event_types, Way.WEBHOOKS)
+    return message if wanted else None

@@ -30,6 +30,11 @@ def events(entity: str = "*", verb: str = "*") -> str:
     return f"evt.v1.*.{entity}.{verb}"
 
 
+def events_of(tenant_id: UUID) -> str:
+    """Filter that matches all events of a tenant."""
+    return event(tenant_id, "*.*")
+
+
 def search_log(tenant_id: UUID) -> str:
     """Subject of what was searched."""
     return f"log.v1.{tenant_id}.search"
@@ -43,6 +48,11 @@ def interactions(tenant_id: UUID) -> str:
 def dead_letter(service: str, tenant: str, consumer: str) -> str:
     """Subject of a message that `consumer` could not process."""
     return f"dlq.v1.{service}.{tenant}.{consumer}"
+
+
+def event_type_of(subject: str) -> str:
+    """Return the type of event, `<entity>.<verb>`, that is sent on an event's subject."""
+    return ".".join(subject.split(".")[3:])
 
 
 def tenant_of(subject: str) -> str:

@@ -41,6 +41,8 @@ class Scope(StrEnum):
     """The tenant itself: its quotas, usage and domains."""
     TENANT_WRITE = "tenant:write"
     AUDIT_READ = "audit:read"
+    EVENTS_READ = "events:read"
+    """Every event of the tenant, as it comes."""
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
     ANALYTICS_READ = "analytics:read"

@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from quarry_common.contracts.audit import Facts
+from quarry_common.contracts.events.base import EventFilter
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.contracts.webhooks import (
     ENDPOINT_STATS,
@@ -24,7 +25,6 @@ from quarry_common.contracts.webhooks import (
     DeliveryPage,
     DeliveryRef,
     DeliveryState,
-    EventFilter,
     ListDeliveries,
     Replay,
     ReplayKind,

@@ -26,11 +26,14 @@ from quarry_common.contracts.jobs import (
 )
 from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.contracts.tenancy import Scope
+from quarry_common.errors import NotFoundError
 from quarry_gateway.bodies import read_json
+from quarry_gateway.domain import Caller, require_scope
+from quarry_gateway.event_streams.job import LAST_REVISION, JobEvents
+from quarry_gateway.event_streams.serving import MEDIA_TYPE, open_stream
 from quarry_gateway.gateway import Call, gateway_of, reply
 from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
 from quarry_gateway.job_choice import Code, JobChoice, Moment, chosen, filter_of
-from quarry_gateway.job_events import LAST_EVENT_ID, MEDIA_TYPE, JobEvents
 from quarry_gateway.operations import Operation, declare
 from quarry_gateway.paging import PageQuery
 from quarry_gateway.validation import decode_query, path_uuid
@@ -130,21 +133,22 @@ async def get_job(request: Call, job_id: FromPath[str]) -> Response[bytes]:
             reply_example=EVENTS_EXAMPLE,
             reply_schema=EVENT_SCHEMA,
             errors=(404,),
-            request_headers=(LAST_EVENT_ID,),
+            request_headers=(LAST_REVISION,),
         )
     ),
 )
 async def job_events(request: Call, job_id: FromPath[str]) -> ASGIApp:
     """Answer a job's states as they change."""
-    events = JobEvents(request, path_uuid(job_id, "job_id"))
-    streams = gateway_of(request).streams
-    streams.enter()
-    try:
-        await events.open()
-    except BaseException:
-        streams.leave()
-        raise
-    return events
+    tenant_id = request.auth.tenant_id
+    asked = JobRef(tenant_id, path_uuid(job_id, "job_id"))
+    source = JobEvents(gateway_of(request), asked, request.headers.get(LAST_REVISION.name, ""))
+
+    def require(caller: Caller) -> None:
+        require_scope(caller, Scope.DOCUMENTS_READ)
+        if caller.tenant != tenant_id:
+            raise NotFoundError("There is no such job.")
+
+    return await open_stream(request, tenant_id, source, require)
 
 
 def _changing(summary: str, description: str) -> Operation:

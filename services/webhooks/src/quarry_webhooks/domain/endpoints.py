@@ -7,7 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from quarry_common.contracts.events import WEBHOOK_TYPES
+from quarry_common.contracts.events import Way
+from quarry_common.contracts.events.filters import filters_for
 from quarry_common.contracts.webhooks import (
     MAX_OVERLAP_HOURS,
     DisabledReason,
@@ -133,8 +134,7 @@ def rotated(before: Stored, sealed_secret: bytes, overlap_hours: float, now: dat
 
 
 def _filter_errors(filters: Iterable[str]) -> list[FieldError]:
-    entities = {name.partition(".")[0] for name in WEBHOOK_TYPES}
-    known = {"*", *WEBHOOK_TYPES, *(f"{entity}.*" for entity in entities)}
+    known = filters_for(Way.WEBHOOKS)
     return [
         FieldError(
             f"event_types[{place}]", f"{each!r} is no type of event; GET /api/webhooks/event-types lists all"
