@@ -50,7 +50,7 @@ format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Measure ingest, fairness, memory and search on this machine
+bench: $(STAMP) ## Measure ingest, fairness, memory, search, analytics and webhooks on this machine
 	$(BIN)/python -m benchmarks
 
 docs: $(STAMP) ## Write docs/configuration.md anew from the settings

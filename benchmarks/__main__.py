@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     search,
     upload,
+    webhooks,
 )
 from benchmarks.figures import Figures
 from benchmarks.report import Measured, Report, show, this_machine
@@ -33,7 +34,7 @@ from quarry_common.errors import QuarryError
 
 PARTS = (
     "ingest", "acceptance", "latency", "fairness", "control", "access", "memory", "search", "growth",
-    "analytics",
+    "analytics", "webhooks",
 )  # fmt: skip
 LIMIT_SECONDS = 7200
 """Most of it goes into embedding twelve thousand chunks, half of them for comparison, and into the graphs of
@@ -143,7 +144,7 @@ def main() -> int:
         if {"search", "growth", "access"} & set(parts):
             load.wrk(tell)
         measured = Measured()
-        if set(parts) - {"search", "growth", "analytics"}:
+        if set(parts) - {"search", "growth", "analytics", "webhooks"}:
             measured = growth.on_a_platform(
                 settings, lambda platform: measure(platform, parts, options, tell), tell
             )
@@ -151,6 +152,11 @@ def main() -> int:
             measured.figures.append(unfair(settings, options, tell))
         if "analytics" in parts:
             measured.figures += of_analytics(settings, tell)
+        if "webhooks" in parts:
+            figures = growth.on_a_platform(
+                settings | webhooks.SETTINGS, lambda platform: webhooks.measure(platform, tell), tell
+            )
+            measured.figures.append(figures)
         if "search" in parts:
             measured.search = growth.on_a_platform(
                 settings, lambda platform: search.measure(platform, sizes(options), tell), tell

@@ -27,6 +27,7 @@ def platform(receiver: Receiver) -> Iterator[Platform]:
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "JOB_LEASE_SECONDS": "4",
         "HEALTH_CHECK_SECONDS": "1",
+        "EVENT_STREAM_SECONDS": "20",
         "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "WEBHOOK_ALLOW_HTTP": "true",
     }

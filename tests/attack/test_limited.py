@@ -26,6 +26,7 @@ OF_TENANT = frozenset(
         "tenant:read",
         "tenant:write",
         "audit:read",
+        "events:read",
         "webhooks:read",
         "webhooks:write",
         "analytics:read",

@@ -19,12 +19,14 @@ FULL_SECONDS = 1800
 
 async def run(platform: Platform, attacker: Attacker, folder: Path, *options: str, seconds: int) -> None:
     """Run schemathesis against the platform; what it finds fails the test."""
+    # It would wait for the end of live streams, which have none. They have tests of their own.
     # Its own check of acceptance knows nothing of rules between fields; schema_checks has one that does.
     command = (
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG),
         "run", f"{platform.url}/openapi.json",
         "--header", f"X-API-Key: {attacker.operator_key}", "--header", f"X-Tenant: {attacker.own.slug}",
-        "--exclude-checks", "positive_data_acceptance", "--seed", SEED, "--generation-database", "none",
+        "--exclude-path-regex", "/events/stream$", "--exclude-checks", "positive_data_acceptance",
+        "--seed", SEED, "--generation-database", "none",
         "--request-timeout", "30", "--workers", "1", "--no-color", *options,
     )  # fmt: skip
     verdict = await attacker.own.client.verify_key(attacker.own.key)

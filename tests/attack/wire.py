@@ -93,7 +93,7 @@ async def _write(
 
 
 async def read_answer(reader: asyncio.StreamReader, method: str = "GET") -> Answer:
-    """Read one answer to a request with `method`."""
+    """Read one answer to a request with `method`; of a live stream, its beginning."""
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
     http.send(h11.Request(method=method if method.isalpha() else "GET", target="/", headers=[("host", "-")]))
     http.send(h11.EndOfMessage())
@@ -114,6 +114,8 @@ async def read_answer(reader: asyncio.StreamReader, method: str = "GET") -> Answ
             headers = {name.decode().lower(): value.decode("latin-1") for name, value in event.headers}
         elif isinstance(event, h11.Data):
             body += event.data
+            if headers.get("content-type", "").startswith("text/event-stream") and b"\nid: " in body:
+                return Answer(status, headers, bytes(body))  # a live stream, which has no end
         elif isinstance(event, h11.EndOfMessage):
             return Answer(status, headers, bytes(body))
 

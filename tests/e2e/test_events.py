@@ -1,5 +1,6 @@
 """Everything that a running platform sends is what docs/asyncapi.json says, on the channel that it names."""
 
+import asyncio
 import json
 import re
 import signal
@@ -18,6 +19,7 @@ from tests.platform import Platform, Tenant, until
 
 from quarry_client import AsyncClient
 from quarry_client.errors import ApiError
+from quarry_client.types import PlatformEvent
 from quarry_common.contracts.events import EVENT_TYPES, Way
 from quarry_common.messaging import broker
 from quarry_common.settings import NatsSettings, load
@@ -119,6 +121,24 @@ async def gone() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+@asynccontextmanager
+async def streamed(platform: Platform) -> AsyncIterator[list[PlatformEvent]]:
+    """What the live stream tells an operator, as it comes."""
+    told: list[PlatformEvent] = []
+
+    async def follow() -> None:
+        async with AsyncClient(platform.url, platform.operator_key) as operator:
+            async for event in operator.follow_events(everywhere=True, since=datetime.now(UTC)):
+                told.append(event)  # noqa: PERF401 - while it goes on
+
+    following = asyncio.create_task(follow())
+    try:
+        yield told
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+
+
 async def work_with_documents(tenant: Tenant) -> None:
     await tenant.put("one", "A heron by the river.")
     job = await tenant.put("one", "Two herons by the river.")
@@ -169,7 +189,7 @@ async def work_with_tenants(platform: Platform, tenant: Tenant) -> None:
 async def test_everything_that_is_sent_is_as_described(
     platform: Platform, tenant: Tenant, other_tenant: Tenant, heard: Heard
 ) -> None:
-    async with gone() as url:
+    async with gone() as url, streamed(platform) as live:
         await tenant.client.create_webhook(url, event_types=["collection.*"])
         await work_with_documents(tenant)
         await work_with_collections(tenant)
@@ -184,8 +204,18 @@ async def test_everything_that_is_sent_is_as_described(
         sent = {name for name, kind in EVENT_TYPES.items() if Way.STREAM in kind.ways}
         await heard.came(*(sent - NOT_PROVOKED), seconds=90)
 
+        on_the_bus = [event for _, event in heard.messages if Way.SSE in EVENT_TYPES[event["type"]].ways]
+
+        async def all_live() -> bool:
+            return len(live) >= len(on_the_bus)
+
+        await until(all_live, 20, "everything was streamed")
+
     assert heard.wrong == []
     assert sent >= heard.types()
+    told = [(event.id, event.type, event.tenantid, event.data) for event in live]
+    sent_first = [(each["id"], each["type"], each["tenantid"], each["data"]) for each in on_the_bus]
+    assert told[: len(sent_first)] == sent_first
     assert sent >= NOT_PROVOKED
 
 

@@ -12,7 +12,14 @@
 
 from quarry_client.async_client import AsyncClient
 from quarry_client.client import Client
-from quarry_client.errors import ApiError, ClientError, FieldError, UnreachableError, UnreadableAnswerError
+from quarry_client.errors import (
+    ApiError,
+    ClientError,
+    FieldError,
+    MissedEventsError,
+    UnreachableError,
+    UnreadableAnswerError,
+)
 from quarry_client.retry import RetryPolicy
 
 __all__ = [
@@ -21,6 +28,7 @@ __all__ = [
     "Client",
     "ClientError",
     "FieldError",
+    "MissedEventsError",
     "RetryPolicy",
     "UnreachableError",
     "UnreadableAnswerError",

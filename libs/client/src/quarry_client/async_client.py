@@ -1,9 +1,9 @@
 """The client for programs that must not block: the same operations, to be awaited."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from datetime import date
+from datetime import date, datetime
 from typing import Self, TypeVar, Unpack
 from uuid import UUID
 
@@ -17,8 +17,8 @@ from quarry_client.calls.analytics import SearchRange
 from quarry_client.operations import AsyncOperation
 from quarry_client.retry import RetryPolicy
 from quarry_client.transport import built, checked_url, headers_of, is_loopback
-from quarry_client.types import Job, TableName, UsageFormatName
-from quarry_client.watching import TIMEOUT, Watch
+from quarry_client.types import Job, PlatformEvent, TableName, UsageFormatName
+from quarry_client.watching import TIMEOUT, EventWatch, JobWatch, Watch
 
 T = TypeVar("T")
 
@@ -199,24 +199,45 @@ class AsyncClient:
         """Yield what every tenant used as text, tenant by tenant; asks for the operator's key."""
         return self.stream(calls.export_all_usage(format_name, first=first, last=last))
 
-    async def watch_job(self, job_id: UUID) -> AsyncIterator[Job]:
+    def watch_job(self, job_id: UUID) -> AsyncIterator[Job]:
         """Yield the job as it is now and after each change until it is over.
 
         A connection that breaks or ends is opened again, as `retry` allows, and nothing is told twice.
         """
-        watch = Watch(job_id, self._retry, self._base_url)
+        return self._watch(JobWatch(calls.watch_job(job_id), self._retry, self._base_url))
+
+    def follow_events(
+        self,
+        event_types: Sequence[str] = (),
+        *,
+        since: datetime | None = None,
+        after: str | None = None,
+        everywhere: bool = False,
+        on_missed: Callable[[str], None] | None = None,
+    ) -> AsyncIterator[PlatformEvent]:
+        """Yield what happens in the tenant from now on, without end; `everywhere` with the operator's key.
+
+        It begins after the event whose `place` is `after`, or with what was told at `since` (with a zone) or
+        later. Each of `event_types` is a type, such as `document.indexed`, or `<entity>.*`. A connection that
+        breaks or ends is opened again, as `retry` allows: nothing is missed and nothing told twice. When
+        events are not kept any more, `on_missed` is told so, or MissedEventsError is raised.
+        """
+        call = calls.follow_events(event_types, since=since, everywhere=everywhere)
+        return self._watch(EventWatch(call, self._retry, self._base_url, after=after, on_missed=on_missed))
+
+    async def _watch(self, watch: Watch[T]) -> AsyncIterator[T]:
         while not watch.is_over():
             try:
                 async with self._http.stream(
-                    "GET", watch.path, headers=watch.headers, timeout=TIMEOUT
+                    "GET", watch.path, params=watch.params, headers=watch.headers, timeout=TIMEOUT
                 ) as response:
                     if not response.is_success:
                         await response.aread()
                     delay = watch.opened(response)
                     if delay is None:
                         async for piece in response.aiter_bytes():
-                            for job in watch.read(piece):
-                                yield job
+                            for told in watch.read(piece):
+                                yield told
                             if watch.is_over():
                                 break
                         delay = watch.ended()

@@ -1,9 +1,9 @@
 """The client."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from datetime import date
+from datetime import date, datetime
 from typing import Self, TypeVar, Unpack
 from uuid import UUID
 
@@ -18,8 +18,8 @@ from quarry_client.errors import UnreachableError
 from quarry_client.operations import Operation
 from quarry_client.retry import RetryPolicy
 from quarry_client.transport import built, checked_url, headers_of, is_loopback
-from quarry_client.types import Job, TableName, UsageFormatName
-from quarry_client.watching import TIMEOUT, Watch
+from quarry_client.types import Job, PlatformEvent, TableName, UsageFormatName
+from quarry_client.watching import TIMEOUT, EventWatch, JobWatch, Watch
 
 T = TypeVar("T")
 
@@ -218,10 +218,33 @@ class Client:
 
         A connection that breaks or ends is opened again, as `retry` allows, and nothing is told twice.
         """
-        watch = Watch(job_id, self._retry, self._base_url)
+        return self._watch(JobWatch(calls.watch_job(job_id), self._retry, self._base_url))
+
+    def follow_events(
+        self,
+        event_types: Sequence[str] = (),
+        *,
+        since: datetime | None = None,
+        after: str | None = None,
+        everywhere: bool = False,
+        on_missed: Callable[[str], None] | None = None,
+    ) -> Iterator[PlatformEvent]:
+        """Yield what happens in the tenant from now on, without end; `everywhere` with the operator's key.
+
+        It begins after the event whose `place` is `after`, or with what was told at `since` (with a zone) or
+        later. Each of `event_types` is a type, such as `document.indexed`, or `<entity>.*`. A connection that
+        breaks or ends is opened again, as `retry` allows: nothing is missed and nothing told twice. When
+        events are not kept any more, `on_missed` is told so, or MissedEventsError is raised.
+        """
+        call = calls.follow_events(event_types, since=since, everywhere=everywhere)
+        return self._watch(EventWatch(call, self._retry, self._base_url, after=after, on_missed=on_missed))
+
+    def _watch(self, watch: Watch[T]) -> Iterator[T]:
         while not watch.is_over():
             try:
-                with self._http.stream("GET", watch.path, headers=watch.headers, timeout=TIMEOUT) as response:
+                with self._http.stream(
+                    "GET", watch.path, params=watch.params, headers=watch.headers, timeout=TIMEOUT
+                ) as response:
                     if not response.is_success:
                         response.read()
                     delay = watch.opened(response)

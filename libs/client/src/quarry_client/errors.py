@@ -29,6 +29,10 @@ class UnreadableAnswerError(ClientError):
     """An answer came that this API does not give; something else may be listening at the address."""
 
 
+class MissedEventsError(ClientError):
+    """Events that happened may not be told: they are not kept any more where they were read from."""
+
+
 class ApiError(ClientError):
     """The API refused a request and told why in a problem document (RFC 9457).
 

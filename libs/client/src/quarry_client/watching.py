@@ -1,10 +1,9 @@
-"""Follows a job over server-sent events (WHATWG HTML, section 9.2). No I/O happens here."""
+"""Follows jobs and events over server-sent events (WHATWG HTML, section 9.2). No I/O happens here."""
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
-from uuid import UUID
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Generic, TypeVar
 
 import httpx
 import msgspec
@@ -12,9 +11,9 @@ import msgspec
 from quarry_client.answers import WRONG_SERVER_ADVICE, api_error, read_answer
 from quarry_client.attempts import Attempts
 from quarry_client.calls import Call
-from quarry_client.errors import ApiError, UnreadableAnswerError
+from quarry_client.errors import ApiError, MissedEventsError, UnreadableAnswerError
 from quarry_client.retry import TRANSIENT_STATUSES, RetryPolicy
-from quarry_client.types import Job, Problem
+from quarry_client.types import EventsMissed, Job, PlatformEvent, Problem
 
 T = TypeVar("T")
 
@@ -22,7 +21,7 @@ EVENT_STREAM: Final = "text/event-stream"
 TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0, read=60.0)
 """An open stream is never silent for longer than a quarter of this."""
 SETTLED_SECONDS: Final = 30.0
-"""A stream that lived so long was a good one, even when nothing happened to its job."""
+"""A stream that lived so long was a good one, even when nothing happened."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -38,8 +37,8 @@ class EventReader:
     Lines end only as the standard says: other line ends of Unicode may stand in the data.
     """
 
-    def __init__(self) -> None:
-        self.last_id: str | None = None
+    def __init__(self, last_id: str | None = None) -> None:
+        self.last_id = last_id
         self.retry_seconds = 1.0
         self._rest = b""
         self._name = ""
@@ -77,34 +76,41 @@ class EventReader:
                 self.retry_seconds = int(value) / 1000
 
 
-class Watch:
-    """What is known of a job that is followed, over as many connections as it takes."""
+class Watch(Generic[T]):
+    """What is known of a stream that is followed, over as many connections as it takes."""
 
     def __init__(
         self,
-        job_id: UUID,
+        call: Call[T],
         policy: RetryPolicy,
         base_url: str,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        after: str | None = None,
     ) -> None:
         self._over = False
-        self._call: Call[Job] = Call("GET", f"/api/jobs/{job_id}/events", Job, repeatable=True)
+        self._call = call
         self._policy = policy
         self._base_url = base_url
         self._clock = clock
-        self._events = EventReader()
+        self._events = EventReader(after)
         self._attempts = self._new_attempts()
         self._opened_at = math.inf
         self._problem: ApiError | None = None
 
     def is_over(self) -> bool:
-        """Whether the job is: then there is nothing more to open."""
+        """Whether everything was told: then there is nothing more to open."""
         return self._over
 
     @property
     def path(self) -> str:
         """Where the stream is."""
         return self._call.path
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """What the path is asked with."""
+        return self._call.params
 
     @property
     def headers(self) -> dict[str, str]:
@@ -132,18 +138,20 @@ class Watch:
         self._opened_at = self._clock()
         return None
 
-    def read(self, piece: bytes) -> Iterator[Job]:
-        """Yield the states of the job that are complete with `piece`. Raises ApiError for what is final."""
+    def read(self, piece: bytes) -> Iterator[T]:
+        """Yield what is told and complete with `piece`. Raises ApiError for what is final."""
         for event in self._events.read(piece):
-            if event.name == "end":
-                self._over = True
-            elif event.name == "job":
-                self._attempts, self._problem = self._new_attempts(), None
-                yield _decode(event, Job)
-            elif event.name == "error":
+            if event.name == "error":
                 self._problem = api_error(_decode(event, Problem))
                 if self._problem.status not in TRANSIENT_STATUSES:
                     raise self._problem
+            else:
+                self._attempts, self._problem = self._new_attempts(), None
+                yield from self._told(event)
+
+    def _told(self, event: Event) -> Iterator[T]:
+        """Yield what one event tells."""
+        raise NotImplementedError
 
     def ended(self) -> float:
         """Return how long to wait before the next connection; raises when that leads nowhere."""
@@ -167,6 +175,42 @@ class Watch:
 
     def _new_attempts(self) -> Attempts:
         return Attempts(self._policy, self._call, self._base_url)
+
+
+class JobWatch(Watch[Job]):
+    """A job that is followed until its end."""
+
+    def _told(self, event: Event) -> Iterator[Job]:
+        if event.name == "end":
+            self._over = True
+        elif event.name == "job":
+            yield _decode(event, Job)
+
+
+class EventWatch(Watch[PlatformEvent]):
+    """Events that are followed. What may be missing is told to `on_missed`, or raised."""
+
+    def __init__(
+        self,
+        call: Call[PlatformEvent],
+        policy: RetryPolicy,
+        base_url: str,
+        *,
+        after: str | None,
+        on_missed: Callable[[str], None] | None,
+    ) -> None:
+        super().__init__(call, policy, base_url, after=after)
+        self._on_missed = on_missed or _refuse_missed
+
+    def _told(self, event: Event) -> Iterator[PlatformEvent]:
+        if event.name == "missed":
+            self._on_missed(_decode(event, EventsMissed).detail)
+        elif event.name == "message":
+            yield msgspec.structs.replace(_decode(event, PlatformEvent), place=self._events.last_id)
+
+
+def _refuse_missed(detail: str) -> None:
+    raise MissedEventsError(detail, "Read anew what you keep up to date by events, then follow them again.")
 
 
 def _decode(event: Event, kind: type[T]) -> T:

@@ -216,4 +216,3 @@ def test_both_clients_have_every_operation() -> None:
     for name in set(calls.__all__) - data:
         assert hasattr(Client, name), name
         assert hasattr(AsyncClient, name), name
-    assert hasattr(AsyncClient, "watch_job")

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,11 +16,13 @@ from quarry_client import (
     ApiError,
     AsyncClient,
     Client,
+    MissedEventsError,
     RetryPolicy,
     UnreachableError,
     UnreadableAnswerError,
+    calls,
 )
-from quarry_client.watching import Event, EventReader, Watch
+from quarry_client.watching import Event, EventReader, JobWatch
 
 QUICK = RetryPolicy(attempts=4, first_delay_seconds=0.01, longest_delay_seconds=0.02, budget_seconds=2)
 ID = uuid4()
@@ -214,7 +217,7 @@ async def test_the_async_client_follows_jobs_too(server: Server) -> None:
 
 def test_a_long_quiet_stream_was_a_good_one() -> None:
     time = 0.0
-    watch = Watch(ID, QUICK, "http://x", clock=lambda: time)
+    watch = JobWatch(calls.watch_job(ID), QUICK, "http://x", clock=lambda: time)
 
     for _ in range(20):
         assert watch.opened(OPEN) is None
@@ -224,7 +227,7 @@ def test_a_long_quiet_stream_was_a_good_one() -> None:
 
 def test_time_without_a_stream_makes_no_new_tries() -> None:
     time = 0.0
-    watch = Watch(ID, QUICK, "http://x", clock=lambda: time)
+    watch = JobWatch(calls.watch_job(ID), QUICK, "http://x", clock=lambda: time)
     assert watch.opened(OPEN) is None
     time += 3600
     watch.ended()
@@ -238,7 +241,7 @@ def test_time_without_a_stream_makes_no_new_tries() -> None:
 
 def test_a_stream_that_was_refused_was_not_open() -> None:
     time = 0.0
-    watch = Watch(ID, QUICK, "http://x", clock=lambda: time)
+    watch = JobWatch(calls.watch_job(ID), QUICK, "http://x", clock=lambda: time)
 
     for _ in range(QUICK.attempts - 1):
         time += 3600
@@ -269,3 +272,61 @@ def test_a_job_is_a_typed_struct(client: Client) -> None:
     (each,) = client.watch_job(ID)
 
     assert isinstance(each.id, UUID)
+
+
+def told(place: str, kind: str = "document.indexed", **data: object) -> str:
+    event = {
+        "id": str(uuid4()), "type": kind, "source": "/quarry/indexer", "subject": str(ID), "time": NOW,
+        "tenantid": str(ID), "data": data, "specversion": "1.0",
+    }  # fmt: skip
+    return f"id: {place}\ndata: {json.dumps(event)}\n\n"
+
+
+def test_events_are_yielded_with_their_place_and_a_broken_stream_goes_on(
+    server: Server, client: Client
+) -> None:
+    missed = 'event: missed\ndata: {"detail":"Some are gone."}\n\n'
+    begin, place = "id: begin\n\n", ": still there\nid: moved\n\n"
+    server.answer = replies(
+        stream(begin), stream(told("a", n=1), told("b"), place), stream(missed, told("c"))
+    )
+    remarks: list[str] = []
+    since = datetime(2027, 1, 31, 9, tzinfo=UTC)
+
+    following = client.follow_events(["document.*", "job.failed"], since=since, on_missed=remarks.append)
+    events = [next(following) for _ in range(3)]
+
+    assert [(each.place, each.type, each.data) for each in events] == [
+        ("a", "document.indexed", {"n": 1}),
+        ("b", "document.indexed", {}),
+        ("c", "document.indexed", {}),
+    ]
+    assert remarks == ["Some are gone."]
+    assert [each.headers.get("last-event-id") for each in server.received] == [None, "begin", "moved"]
+    asked = {"event_types": "document.*,job.failed", "since": "2027-01-31T09:00:00+00:00"}
+    assert [(each.path, each.query) for each in server.received] == [("/api/events/stream", asked)] * 3
+
+
+def test_events_that_are_missed_are_an_error_unless_somebody_hears_of_it(
+    server: Server, client: Client
+) -> None:
+    server.answer = replies(stream('event: missed\ndata: {"detail":"Some are gone."}\n\n', told("c")))
+
+    with pytest.raises(MissedEventsError, match="Some are gone") as caught:
+        next(client.follow_events(after="x"))
+
+    assert "Read anew" in caught.value.advice
+    assert server.received[0].headers["last-event-id"] == "x"
+
+
+async def test_the_async_client_follows_events_too(server: Server) -> None:
+    server.answer = replies(stream(told("a")), stream(told("b")))
+    places = []
+    async with AsyncClient(server.url, "secret", retry=QUICK) as client:
+        async for each in client.follow_events(everywhere=True):
+            places.append(each.place)
+            if len(places) == 2:
+                break
+
+    assert places == ["a", "b"]
+    assert server.received[1].path == "/api/admin/events/stream"

@@ -30,10 +30,10 @@ REF: Final = "#/components/schemas/{name}"
 _SOME: Final = UUID(int=1)
 """Any tenant's id, to find where it stands in a subject."""
 ABOUT: Final = (
-    "Everything that changes is told as a CloudEvents 1.0 message in structured JSON: on NATS JetStream, and "
-    "by webhooks. Delivery is at least once: who has seen an `id` does nothing twice. Fields and values of "
-    "enumerations may be added; what a reader would not bear has another version, the last part of "
-    "`dataschema`."
+    "Everything that changes is told as a CloudEvents 1.0 message in structured JSON: on NATS JetStream, by "
+    "webhooks, and as server-sent events. Delivery is at least once: who has seen an `id` does nothing twice."
+    " Fields and values of enumerations may be added; what a reader would not bear has another version, the "
+    "last part of `dataschema`."
 )
 BATCH: Final = "application/cloudevents-batch+json"
 EVENT: Final = "application/cloudevents+json"
@@ -70,6 +70,9 @@ def describe(release: str) -> Json:
     told = {example.type: (example, schema) for example, schema in found}
     by_webhook = {name: each for name, each in told.items() if Way.WEBHOOKS in each[0].ways}
     messages = {name: _event(*each, cloud_event) for name, each in told.items() if Way.STREAM in each[0].ways}
+    messages |= {
+        f"live.{name}": _line(*each, cloud_event) for name, each in told.items() if Way.SSE in each[0].ways
+    }
     messages |= {f"webhook.{name}": _request(*each) for name, each in by_webhook.items()}
     channels = _channels()
     return {
@@ -96,6 +99,16 @@ def _channels() -> Json:
         name = channel_of(kind)
         channel = channels.setdefault(name, _channel(example))
         channel["messages"][kind.type] = {"$ref": f"#/components/messages/{kind.type}"}
+    channels["live"] = {
+        "address": "/api/events/stream",
+        "title": "Live stream",
+        "description": "Server-sent events of the HTTP API; each message is the data of one event.",
+        "messages": {
+            example.type: {"$ref": f"#/components/messages/live.{example.type}"}
+            for example in EXAMPLES
+            if Way.SSE in example.ways
+        },
+    }
     wanted = [example.type for example in EXAMPLES if Way.WEBHOOKS in example.ways]
     channels["webhooks"] = {
         "address": None,
@@ -129,8 +142,7 @@ def _operation_name(channel: str) -> str:
 
 def _event(example: EventData, data: Json, cloud_event: Json) -> Json:
     kind = type(example)
-    fixed = {"type": {"const": kind.type}, "dataschema": {"const": schema_id(kind)}, "data": data}
-    event: Json = {"allOf": [cloud_event, {"type": "object", "properties": fixed}]}
+    event = _envelope(kind, data, cloud_event)
     sent: object = message_of(example)
     logged = kind in LOGGED
     return {
@@ -140,6 +152,21 @@ def _event(example: EventData, data: Json, cloud_event: Json) -> Json:
         "payload": {"type": "array", "items": event} if logged else event,
         "examples": [{"name": "sent", "payload": [sent] if logged else sent}],
     }
+
+
+def _line(example: EventData, data: Json, cloud_event: Json) -> Json:
+    kind = type(example)
+    return {
+        **_named(kind),
+        "contentType": EVENT,
+        "payload": _envelope(kind, data, cloud_event),
+        "examples": [{"name": "sent", "payload": message_of(example)}],
+    }
+
+
+def _envelope(kind: type[EventData], data: Json, cloud_event: Json) -> Json:
+    fixed = {"type": {"const": kind.type}, "dataschema": {"const": schema_id(kind)}, "data": data}
+    return {"allOf": [cloud_event, {"type": "object", "properties": fixed}]}
 
 
 def _request(example: EventData, data: Json) -> Json:

@@ -72,6 +72,8 @@ def test_every_type_has_a_message_on_each_of_its_ways() -> None:
     for name, kind in EVENT_TYPES.items():
         assert (name in MESSAGES) == (Way.STREAM in kind.ways)
         assert (f"webhook.{name}" in MESSAGES) == (name in WEBHOOK_TYPES)
+        assert (f"live.{name}" in MESSAGES) == (Way.SSE in kind.ways)
+        assert (name in WRITTEN["channels"]["live"]["messages"]) == (Way.SSE in kind.ways)
         if Way.STREAM in kind.ways:
             assert name in WRITTEN["channels"][channel_of(kind)]["messages"]
     assert set(WRITTEN["channels"]["webhooks"]["messages"]) == WEBHOOK_TYPES

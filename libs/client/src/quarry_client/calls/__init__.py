@@ -32,7 +32,7 @@ from quarry_client.calls.documents import (
     repair_index,
 )
 from quarry_client.calls.domains import add_domain, check_domain, list_domains, remove_domain
-from quarry_client.calls.events import replay_events
+from quarry_client.calls.events import follow_events, replay_events
 from quarry_client.calls.jobs import (
     cancel_job,
     cancel_jobs,
@@ -43,6 +43,7 @@ from quarry_client.calls.jobs import (
     list_jobs,
     replay_dead_letters,
     retry_job,
+    watch_job,
 )
 from quarry_client.calls.keys import (
     create_key,
@@ -128,6 +129,7 @@ __all__ = [
     "export_searches",
     "export_usage",
     "find_document",
+    "follow_events",
     "forget_user",
     "get_collection",
     "get_content",
@@ -195,6 +197,7 @@ __all__ = [
     "verify_audit",
     "verify_key",
     "version",
+    "watch_job",
     "webhook_stats",
     "webhooks_overview",
 ]

@@ -1,12 +1,24 @@
 """The events of the platform."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from quarry_client import types
-from quarry_client.calls.call import Call, post
+from quarry_client.calls.call import Call, get, post
 
 REPLAY_SECONDS: Final = 30.0
+
+
+def follow_events(
+    event_types: Sequence[str] = (), *, since: datetime | None = None, everywhere: bool = False
+) -> Call[types.PlatformEvent]:
+    """Be told what happens in the tenant, or with the operator's key `everywhere`.
+
+    Each of `event_types` is a type, such as `document.indexed`, or `<entity>.*`. `since` has a zone.
+    """
+    path = "/api/admin/events/stream" if everywhere else "/api/events/stream"
+    return get(path, types.PlatformEvent, event_types=",".join(event_types) or None, since=since)
 
 
 def replay_events(

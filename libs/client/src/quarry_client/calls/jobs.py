@@ -23,6 +23,11 @@ def get_job(job_id: UUID) -> Call[types.JobDetail]:
     return get(f"/api/jobs/{job_id}", types.JobDetail)
 
 
+def watch_job(job_id: UUID) -> Call[types.Job]:
+    """Be told a job's states until it is over."""
+    return get(f"/api/jobs/{job_id}/events", types.Job)
+
+
 def cancel_job(job_id: UUID, *, idempotency_key: str | None = None) -> Call[types.Job]:
     """Cancel a job."""
     return post(f"/api/jobs/{job_id}/cancel", None, types.Job, idempotency_key=idempotency_key)

@@ -58,7 +58,13 @@ from quarry_client.types.documents import (
     SortName,
 )
 from quarry_client.types.domains import Domain, Domains
-from quarry_client.types.events import OUTBOX_SERVICES, EventsReplayed, OutboxServiceName
+from quarry_client.types.events import (
+    OUTBOX_SERVICES,
+    EventsMissed,
+    EventsReplayed,
+    OutboxServiceName,
+    PlatformEvent,
+)
 from quarry_client.types.jobs import (
     JOB_STATES,
     Job,
@@ -197,6 +203,7 @@ __all__ = [
     "Domains",
     "EventType",
     "EventTypes",
+    "EventsMissed",
     "EventsReplayed",
     "FacetCount",
     "Filter",
@@ -226,6 +233,7 @@ __all__ = [
     "OwnTenant",
     "Place",
     "PlanName",
+    "PlatformEvent",
     "PriorityName",
     "Problem",
     "PurgeReceipt",

@@ -151,8 +151,8 @@ async def _opened(request: Call, tenant_id: UUID, subject: str, require: Callabl
 
 def _filter_errors(filters: list[str], known: frozenset[str]) -> list[FieldError]:
     return [
-        FieldError("event_types", f"{each[:100]!r} is no type of event that is streamed; see docs/events.md")
-        for each in filters
+        FieldError("event_types", f"item {place} is no type of event that is streamed; see docs/events.md")
+        for place, each in enumerate(filters, 1)
         if each not in known
     ]
 
