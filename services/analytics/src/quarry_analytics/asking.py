@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from quarry_analytics.domain.ranges import Interval, Level, intervals, tiles, zone_of
+from quarry_analytics.domain.ranking import RankedBy
 from quarry_analytics.domain.tallies import QueryTally, Tally
 from quarry_analytics.repository import reading
 from quarry_analytics.repository.reading import Chosen
@@ -81,7 +82,7 @@ async def of_queries(
 
 
 async def ranked(
-    connection: Connection, selection: Selection, by: reading.RankedBy, limit: int, *, clicks: bool
+    connection: Connection, selection: Selection, by: RankedBy, limit: int, *, clicks: bool
 ) -> list[QueryFigures]:
     """Return the queries with most searches, or most of those named by `by`."""
     tiled = tiles(selection.start, selection.end, [Level.DAY])

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock
@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from quarry_analytics.domain.collapsing import WINDOW, Typed, collapsed
 from quarry_analytics.domain.ranges import LENGTHS, QUARTER, floor
+from quarry_analytics.domain.ranking import Counted, Ranks
 from quarry_analytics.domain.tallies import QueryTally, Tally
 from quarry_analytics.domain.texts import normal
 from quarry_analytics.repository import reading, rollups
@@ -115,7 +116,7 @@ async def compute(connection: Connection, found: DirtyDay, now: datetime) -> Non
         connection, found.tenant_id, start
     ):
         quarters[quarter, mode, collection].collapsed += count
-    await rollups.add_spans(connection, found.tenant_id, start, _spans(quarters))
+    await rollups.add_spans(connection, found.tenant_id, start, _spans(quarters), _ranks(queries))
     await rollups.add_queries(connection, found.tenant_id, found.day, queries)
     await rollups.clean(connection, found, now, found.day if clicked else None)
 
@@ -126,6 +127,13 @@ def _spans(quarters: dict[tuple[datetime, str, str], Tally]) -> dict[SpanKey, Ta
         for level, length in LENGTHS.items():
             spans[level, floor(quarter, length), mode, collection].merge(tally)
     return spans
+
+
+def _ranks(queries: Mapping[QueryKey, QueryTally]) -> dict[tuple[str, str], Ranks]:
+    found: dict[tuple[str, str], list[tuple[int, Counted]]] = defaultdict(list)
+    for (query_hash, mode, collection), each in queries.items():
+        found[mode, collection].append((query_hash, each.counted()))
+    return {key: Ranks.of(counted) for key, counted in found.items()}
 
 
 async def _collapse(connection: Connection, tenant_id: UUID, start: datetime) -> None:

@@ -3,7 +3,6 @@
 import random
 
 from quarry_analytics.domain.sketches import Sketch
-from quarry_analytics.domain.tallies import decode_hashes, encode_hashes
 from quarry_analytics.domain.texts import hash_of, normal
 
 
@@ -11,13 +10,6 @@ def test_case_spaces_and_composition_make_no_other_query() -> None:
     assert normal("  Straße\t FOO ") == normal("STRASSE foo")
     assert normal("Ku\u0308ndigung") == normal("K\u00fcndigung")
     assert hash_of(normal("lease")) != hash_of(normal("leases"))
-
-
-def test_hashes_come_back_as_they_were_stored() -> None:
-    hashes = {hash_of(str(number)) for number in range(500)}
-
-    assert decode_hashes(encode_hashes(hashes)) == hashes
-    assert decode_hashes(encode_hashes(set())) == set()
 
 
 def test_merged_sketches_are_within_one_percent_of_ranks() -> None:

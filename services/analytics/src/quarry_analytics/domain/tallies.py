@@ -7,16 +7,14 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from quarry_analytics.domain.distinct import Distinct
+from quarry_analytics.domain.ranking import Counted
 from quarry_analytics.domain.sketches import Sketch
 from quarry_common.contracts.analytics import Engagement, Figures, QueryFigures
 from quarry_common.contracts.search import SearchMode
 
 RANKS: Final = (0.5, 0.95, 0.99)
-_HASH: Final = np.dtype("<i8")
-Hashes = NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -55,8 +53,8 @@ class Tally:
     clicked: int = 0
     reciprocal_ranks: float = 0.0
     collapsed: int = 0
-    queries: set[int] = field(default_factory=set)
-    users: set[int] = field(default_factory=set)
+    queries: Distinct = field(default_factory=Distinct)
+    users: Distinct = field(default_factory=Distinct)
     modes: dict[str, int] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
@@ -90,8 +88,8 @@ class Tally:
         self.clicked += other.clicked
         self.reciprocal_ranks += other.reciprocal_ranks
         self.collapsed += other.collapsed
-        self.queries |= other.queries
-        self.users |= other.users
+        self.queries.merge(other.queries)
+        self.users.merge(other.users)
         for mode, count in other.modes.items():
             self.modes[mode] = self.modes.get(mode, 0) + count
 
@@ -157,6 +155,12 @@ class QueryTally:
         if self.last_seen is None or (last, query) > (self.last_seen, self.query):
             self.last_seen, self.query = last, query
 
+    def counted(self) -> Counted:
+        """Return what queries are ranked by."""
+        assert self.last_seen is not None  # noqa: S101 - never empty
+        tally = self.tally
+        return Counted(tally.searches, tally.no_results, tally.low_confidence, self.last_seen)
+
     def figures(self, *, tracked: bool) -> QueryFigures:
         """Return how the query did."""
         assert self.first_seen is not None and self.last_seen is not None  # noqa: S101, PT018 - never empty
@@ -191,13 +195,3 @@ def favorite(modes: Mapping[str, int]) -> SearchMode | None:
     if not any(modes.values()):
         return None
     return max(SearchMode, key=lambda mode: (modes.get(mode.value, 0), -list(SearchMode).index(mode)))
-
-
-def encode_hashes(hashes: set[int]) -> bytes:
-    """Return hashes as they are stored: sorted, eight bytes each, the least significant first."""
-    return np.array(sorted(hashes), _HASH).tobytes()
-
-
-def decode_hashes(stored: bytes) -> set[int]:
-    """Return the hashes of what `encode_hashes` made."""
-    return set(np.frombuffer(stored, _HASH).tolist())

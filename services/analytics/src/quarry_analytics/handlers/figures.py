@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from quarry_analytics import asking
 from quarry_analytics.domain.ranges import LENGTHS, Level, floor
+from quarry_analytics.domain.ranking import RankedBy
 from quarry_analytics.domain.trends import Observed, trending
 from quarry_analytics.repository import reading
-from quarry_analytics.repository.reading import RankedBy
 from quarry_common.contracts.analytics import (
     Bucket,
     Queries,
@@ -92,14 +92,16 @@ class FigureHandlers:
         start = end - timedelta(hours=asked.window_hours)
         windows = [(start - week * WEEK, end - week * WEEK) for week in range(BASELINE_WEEKS + 1)]
         async with asking.transaction(self._database, selection.tenant_id) as connection:
-            totals = await reading.totals(connection, who, windows)
-            counted = await reading.counts(connection, who, windows)
+            counts = [await reading.counts(connection, who, *window) for window in windows]
+            clients = await reading.clients(connection, who, start, end)
+            totals = [sum(each.values()) for each in counts]
             observed = []
-            for row in counted:
-                by_place = dict(zip(row["places"], row["searches"], strict=True))
+            for query, searches in counts[0].items():
                 # Weeks without any search are weeks that nothing is known of.
-                before = [by_place.get(place + 1, 0) for place in range(1, len(windows)) if totals[place]]
-                observed.append(Observed(row["query_hash"], by_place[1], row["clients"], before))
+                before = [
+                    each.get(query, 0) for each, total in zip(counts[1:], totals[1:], strict=True) if total
+                ]
+                observed.append(Observed(query, searches, clients[query], before))
             examined, found = trending(observed, totals)
             found = found[: asked.limit]
             queries = [each.observed.query_hash for each in found]

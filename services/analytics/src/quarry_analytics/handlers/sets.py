@@ -9,10 +9,10 @@ import msgspec
 
 from quarry_analytics import asking
 from quarry_analytics.domain import judging
+from quarry_analytics.domain.ranking import RankedBy
 from quarry_analytics.domain.texts import hash_of, normal
 from quarry_analytics.repository import judged
 from quarry_analytics.repository.judged import StoredRun
-from quarry_analytics.repository.reading import RankedBy
 from quarry_common.contracts.analytics import (
     MAX_JUDGED,
     MAX_SETS,

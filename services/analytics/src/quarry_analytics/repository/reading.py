@@ -2,16 +2,15 @@
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import date, datetime
-from enum import StrEnum
-from typing import Final
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
+from quarry_analytics.domain.distinct import Distinct
 from quarry_analytics.domain.ranges import Interval, Level, Tile
+from quarry_analytics.domain.ranking import Counted, RankedBy, Ranks
 from quarry_analytics.domain.sketches import Sketch
-from quarry_analytics.domain.tallies import QueryTally, Row, Tally, decode_hashes
+from quarry_analytics.domain.tallies import QueryTally, Row, Tally
 from quarry_analytics.domain.texts import hash_of
 from quarry_common.postgres.pool import Connection
 
@@ -130,8 +129,8 @@ async def spans(
                 clicked=row["clicked"],
                 reciprocal_ranks=row["reciprocal_ranks"],
                 collapsed=row["collapsed"],
-                queries=decode_hashes(row["queries"]),
-                users=decode_hashes(row["users"]),
+                queries=Distinct(row["queries"]),
+                users=Distinct(row["users"]),
                 modes={row["mode"]: row["searches"]} if row["searches"] else {},
             ),
         )
@@ -171,13 +170,17 @@ async def collapsed_in(connection: Connection, chosen: Chosen, start: datetime, 
 async def query_days(
     connection: Connection, chosen: Chosen, first: date, last: date, queries: Collection[int]
 ) -> AsyncIterator[tuple[int, QueryTally]]:
-    """Yield the stored figures of queries on days from `first` to `last`, both included."""
+    """Yield the stored figures of queries in each mode, of the days from `first` to `last`, both included."""
     found = await connection.fetch(
         f"""
-        SELECT query_hash, mode, searches, results, no_results, low_confidence, duration_ms, durations,
-        clicks,
-            clicked, reciprocal_ranks, users, first_seen, last_seen, query
+        SELECT query_hash, mode, sum(searches) AS searches, sum(results)::bigint AS results,
+            sum(no_results) AS no_results, sum(low_confidence) AS low_confidence,
+            sum(duration_ms) AS duration_ms, array_agg(durations) AS durations, sum(clicks) AS clicks,
+            sum(clicked) AS clicked, sum(reciprocal_ranks) AS reciprocal_ranks, array_agg(users) AS users,
+            min(first_seen) AS first_seen, max(last_seen) AS last_seen,
+            (array_agg(query ORDER BY last_seen DESC, query DESC))[1] AS query
         FROM query_days WHERE {condition(chosen)} AND day BETWEEN $4 AND $5 AND query_hash = ANY($6::bigint[])
+        GROUP BY query_hash, mode
         """,  # noqa: S608
         chosen.tenant_id,
         chosen.collection,
@@ -187,36 +190,25 @@ async def query_days(
         list(queries),
     )
     for row in found:
+        durations, users = Sketch(), Distinct()
+        for part in row["durations"]:
+            durations.merge(Sketch(part))
+        for part in row["users"]:
+            users.merge(Distinct(part))
         tally = Tally(
             searches=row["searches"],
             results=row["results"],
             no_results=row["no_results"],
             low_confidence=row["low_confidence"],
             duration_ms=row["duration_ms"],
-            durations=Sketch(row["durations"]),
+            durations=durations,
             clicks=row["clicks"],
             clicked=row["clicked"],
             reciprocal_ranks=row["reciprocal_ranks"],
-            users=decode_hashes(row["users"]),
+            users=users,
             modes={row["mode"]: row["searches"]},
         )
         yield row["query_hash"], QueryTally(tally, row["first_seen"], row["last_seen"], row["query"])
-
-
-class RankedBy(StrEnum):
-    """What queries are ranked by: a column of their days."""
-
-    SEARCHES = "searches"
-    NO_RESULTS = "no_results"
-    LOW_CONFIDENCE = "low_confidence"
-
-
-_COUNTED: Final = {
-    RankedBy.SEARCHES: "1",
-    RankedBy.NO_RESULTS: "(total = 0)::int",
-    RankedBy.LOW_CONFIDENCE: "low_confidence::int",
-}
-"""The same of a single search."""
 
 
 async def most(
@@ -224,30 +216,49 @@ async def most(
 ) -> list[int]:
     """Return the queries with most searches, or most of those named by `by`; of equal ones those seen
     last."""
-    days = [tile for tile in tiled if tile.level is Level.DAY]
-    edges = [tile for tile in tiled if tile.level is None]
-    found = await connection.fetch(
+    days = [Interval(tile.start, tile.end) for tile in tiled if tile.level is Level.DAY]
+    edges = [Interval(tile.start, tile.end) for tile in tiled if tile.level is None]
+    stored = await connection.fetch(
         f"""
-        SELECT query_hash FROM (
-            SELECT query_hash, {by.value} AS counted, last_seen FROM query_days
-            WHERE {condition(chosen)} AND day >= $4 AND day < $5 AND {by.value} > 0
-            UNION ALL
-            SELECT query_hash, {_COUNTED[by]}, occurred_at FROM searches, unnest($6::timestamptz[],
-                $7::timestamptz[]) AS edge (edge_start, edge_end)
-            WHERE {condition(chosen)} AND occurred_at >= edge_start AND occurred_at < edge_end
-                AND NOT collapsed AND NOT continued AND {_COUNTED[by]} > 0
-        ) AS each GROUP BY query_hash ORDER BY sum(counted) DESC, max(last_seen) DESC, query_hash LIMIT $8
+        SELECT queries, ranks
+        FROM spans, unnest($4::timestamptz[], $5::timestamptz[]) AS part (part_start, part_end)
+        WHERE {condition(chosen)} AND level = 'day' AND start >= part_start AND start < part_end
+            AND searches > 0
         """,  # noqa: S608
         chosen.tenant_id,
         chosen.collection,
         chosen.mode,
-        days[0].start.date() if days else date.min,
-        days[0].end.date() if days else date.min,
-        [tile.start for tile in edges],
-        [tile.end for tile in edges],
-        limit,
+        *joined(days),
     )
-    return [row["query_hash"] for row in found]
+    of_edges = [await _ranks_of(connection, chosen, edge) for edge in edges]
+    of_days = [Ranks.decode(row["queries"], row["ranks"]) for row in stored if row["ranks"]]
+    return Ranks.first([*of_days, *of_edges], by, limit)
+
+
+async def _ranks_of(connection: Connection, chosen: Chosen, part: Interval) -> Ranks:
+    """Return what single searches add up to. Bounds are plain values, or all partitions would be read."""
+    found = await connection.fetch(
+        f"""
+        SELECT query_hash, count(*) AS searches, count(*) FILTER (WHERE total = 0) AS no_results,
+            count(*) FILTER (WHERE low_confidence) AS low_confidence, max(occurred_at) AS last_seen
+        FROM searches
+        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
+            AND NOT collapsed AND NOT continued
+        GROUP BY query_hash
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        part.start,
+        part.end,
+    )
+    return Ranks.of(
+        (
+            row["query_hash"],
+            Counted(row["searches"], row["no_results"], row["low_confidence"], row["last_seen"]),
+        )
+        for row in found
+    )
 
 
 async def refreshed(connection: Connection, tenant_id: UUID | None) -> tuple[datetime | None, date | None]:
@@ -277,56 +288,42 @@ async def unrecorded(connection: Connection, tenant_id: UUID | None, start: date
     return found
 
 
-async def counts(
-    connection: Connection, chosen: Chosen, windows: Sequence[tuple[datetime, datetime]]
-) -> list[asyncpg.Record]:
-    """Return the queries of the first window: `places` of the windows, from 1, in which each was
-    searched, how often (`searches`), and by how many clients in the first."""
-    found: list[asyncpg.Record] = await connection.fetch(
-        f"""
-        WITH counted AS (
-            SELECT query_hash, place, count(*) AS searches,
-                count(DISTINCT coalesce('u' || user_id, 'c' || client_id, 'k' || key_id::text)) AS clients
-            FROM searches, unnest($4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
-                AS win (win_start, win_end, place)
-            WHERE {condition(chosen)} AND occurred_at >= win_start AND occurred_at < win_end
-                AND NOT collapsed AND NOT continued
-            GROUP BY query_hash, place
-        )
-        SELECT query_hash, array_agg(place) AS places, array_agg(searches) AS searches,
-            max(clients) FILTER (WHERE place = 1) AS clients
-        FROM counted GROUP BY query_hash HAVING bool_or(place = 1)
-        """,  # noqa: S608
-        chosen.tenant_id,
-        chosen.collection,
-        chosen.mode,
-        [start for start, _ in windows],
-        [end for _, end in windows],
-    )
-    return found
-
-
-async def totals(
-    connection: Connection, chosen: Chosen, windows: Sequence[tuple[datetime, datetime]]
-) -> list[int]:
-    """Return how many searches that count each window has."""
+async def counts(connection: Connection, chosen: Chosen, start: datetime, end: datetime) -> dict[int, int]:
+    """Return how often each query was searched in a range."""
     found = await connection.fetch(
         f"""
-        SELECT place, count(*) AS searches
-        FROM searches, unnest($4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
-            AS win (win_start, win_end, place)
-        WHERE {condition(chosen)} AND occurred_at >= win_start AND occurred_at < win_end
+        SELECT query_hash, count(*) AS searches FROM searches
+        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
             AND NOT collapsed AND NOT continued
-        GROUP BY place
+        GROUP BY query_hash
         """,  # noqa: S608
         chosen.tenant_id,
         chosen.collection,
         chosen.mode,
-        [start for start, _ in windows],
-        [end for _, end in windows],
+        start,
+        end,
     )
-    known = {row["place"]: row["searches"] for row in found}
-    return [known.get(place + 1, 0) for place in range(len(windows))]
+    return {row["query_hash"]: row["searches"] for row in found}
+
+
+async def clients(connection: Connection, chosen: Chosen, start: datetime, end: datetime) -> dict[int, int]:
+    """Return by how many clients each query was searched in a range: users, else clients, else keys."""
+    found = await connection.fetch(
+        f"""
+        SELECT query_hash,
+            count(DISTINCT coalesce('u' || user_id, 'c' || client_id, 'k' || key_id::text)) AS clients
+        FROM searches
+        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
+            AND NOT collapsed AND NOT continued
+        GROUP BY query_hash
+        """,  # noqa: S608
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        start,
+        end,
+    )
+    return {row["query_hash"]: row["clients"] for row in found}
 
 
 async def spelling(

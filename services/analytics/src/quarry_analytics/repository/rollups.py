@@ -8,7 +8,8 @@ import asyncpg
 import msgspec
 
 from quarry_analytics.domain.ranges import Level
-from quarry_analytics.domain.tallies import QueryTally, Tally, encode_hashes
+from quarry_analytics.domain.ranking import Ranks
+from quarry_analytics.domain.tallies import QueryTally, Tally
 from quarry_common.postgres.pool import Connection
 
 PREFETCH = 2_000
@@ -101,9 +102,14 @@ async def collapsed_by_quarter(
 
 
 async def add_spans(
-    connection: Connection, tenant_id: UUID, day: datetime, spans: Mapping[SpanKey, Tally]
+    connection: Connection,
+    tenant_id: UUID,
+    day: datetime,
+    spans: Mapping[SpanKey, Tally],
+    ranks: Mapping[tuple[str, str], Ranks],
 ) -> None:
-    """Write the spans of a day in the place of those that were there."""
+    """Write the spans of a day in the place of those that were there, and the ranks of each mode and
+    collection."""
     await connection.execute(
         "DELETE FROM spans WHERE tenant_id = $1 AND start >= $2 AND start < $3",
         tenant_id,
@@ -114,8 +120,8 @@ async def add_spans(
         """
         INSERT INTO spans (tenant_id, level, start, mode, collection, searches, results, no_results,
             low_confidence, cache_hits, duration_ms, durations, clicks, clicked, reciprocal_ranks, collapsed,
-            queries, users)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+            queries, users, ranks)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
         """,
         [
             (
@@ -123,7 +129,8 @@ async def add_spans(
                 tally.no_results,
                 tally.low_confidence, tally.cache_hits, tally.duration_ms, tally.durations.encode(),
                 tally.clicks, tally.clicked, tally.reciprocal_ranks, tally.collapsed,
-                encode_hashes(tally.queries), encode_hashes(tally.users),
+                tally.queries.encode(), tally.users.encode(),
+                ranks[mode, collection].encode() if level is Level.DAY and tally.searches else b"",
             )
             for (level, start, mode, collection), tally in spans.items()
         ],
@@ -147,7 +154,7 @@ async def add_queries(
                 tenant_id, day, query_hash, mode, collection, each.tally.searches, each.tally.results,
                 each.tally.no_results, each.tally.low_confidence, each.tally.duration_ms,
                 each.tally.durations.encode(), each.tally.clicks, each.tally.clicked,
-                each.tally.reciprocal_ranks, encode_hashes(each.tally.users), each.first_seen, each.last_seen,
+                each.tally.reciprocal_ranks, each.tally.users.encode(), each.first_seen, each.last_seen,
                 each.query,
             )
             for (query_hash, mode, collection), each in queries.items()
