@@ -28,6 +28,7 @@ def platform(receiver: Receiver) -> Iterator[Platform]:
         "JOB_LEASE_SECONDS": "4",
         "HEALTH_CHECK_SECONDS": "1",
         "EVENT_STREAM_SECONDS": "20",
+        "ANALYTICS_AGGREGATE_INTERVAL_SECONDS": "1",
         "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "WEBHOOK_ALLOW_HTTP": "true",
     }
