@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Meta
 
 from quarry_common.contracts.audit import Actor
-from quarry_common.contracts.events.base import EventFilter
 from quarry_common.contracts.purging import Purged, PurgeTenant
 from quarry_common.contracts.rpc import RpcMethod
 
@@ -23,6 +22,15 @@ MAX_FILTERS = 50
 MAX_OVERLAP_HOURS = 168
 
 Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL_LENGTH, examples=["https://acme.example/hooks"])]
+EventFilter = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern=r"^(?:\*|[a-z][a-z_]*\.(?:\*|[a-z][a-z_]*))$(?!\n)",
+        examples=["document.*"],
+    ),
+]
+"""A type of event, `<entity>.*`, or `*` for all."""
 HeaderName = Annotated[
     str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$(?!\n)")
 ]

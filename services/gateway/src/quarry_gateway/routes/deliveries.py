@@ -9,7 +9,6 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from quarry_common.contracts.audit import Facts
-from quarry_common.contracts.events.base import EventFilter
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.contracts.webhooks import (
     ENDPOINT_STATS,
@@ -25,6 +24,7 @@ from quarry_common.contracts.webhooks import (
     DeliveryPage,
     DeliveryRef,
     DeliveryState,
+    EventFilter,
     ListDeliveries,
     Replay,
     ReplayKind,

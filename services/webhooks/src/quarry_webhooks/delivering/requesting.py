@@ -8,6 +8,7 @@ import msgspec
 from quarry_common.telemetry import tracing
 from quarry_webhooks.delivering.metrics import ATTEMPT_SECONDS, ATTEMPTS
 from quarry_webhooks.delivering.ports import Tools
+from quarry_webhooks.domain.endpoints import is_reserved
 from quarry_webhooks.domain.results import Attempt
 from quarry_webhooks.repository.due import Due, Endpoint
 from quarry_webhooks.signing import signatures
@@ -15,8 +16,6 @@ from quarry_webhooks.signing import signatures
 USER_AGENT = f"Quarry-Webhooks/{version('quarry-webhooks')}"
 HIDDEN = "(hidden)"
 """What the log shows in the place of what an endpoint's own headers hold."""
-RESERVED = frozenset({"content-type", "content-length", "user-agent", "host", "traceparent", "tracestate"})
-RESERVED_PREFIX = "webhook-"
 
 
 class Receiver(msgspec.Struct, frozen=True):
@@ -46,13 +45,8 @@ def receiver(endpoint: Endpoint, tools: Tools) -> Receiver:
         endpoint,
         opened(endpoint.secret).decode(),
         None if endpoint.previous_secret is None else opened(endpoint.previous_secret).decode(),
-        {name: value for name, value in own.items() if not _is_reserved(name)},
+        {name: value for name, value in own.items() if not is_reserved(name)},
     )
-
-
-def _is_reserved(name: str) -> bool:
-    lower = name.lower()
-    return lower in RESERVED or lower.startswith(RESERVED_PREFIX)
 
 
 async def attempt(due: Due, to: Receiver, tools: Tools) -> Attempt:

@@ -144,11 +144,14 @@ def _filter_errors(filters: Iterable[str]) -> list[FieldError]:
     ]
 
 
+def is_reserved(header: str) -> bool:
+    """Whether the platform sets a header itself, so that an endpoint may not."""
+    return header.lower() in RESERVED_HEADERS or header.lower().startswith(RESERVED_PREFIX)
+
+
 def _header_errors(headers: Mapping[str, str]) -> list[FieldError]:
     errors = [
-        FieldError(f"headers.{name}", "is set by the platform")
-        for name in headers
-        if name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIX)
+        FieldError(f"headers.{name}", "is set by the platform") for name in headers if is_reserved(name)
     ]
     if len({name.lower() for name in headers}) < len(headers):
         errors.append(FieldError("headers", "must name each header once, in capitals or not"))

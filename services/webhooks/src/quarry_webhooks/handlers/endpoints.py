@@ -30,8 +30,8 @@ from quarry_webhooks.domain import endpoints as rules
 from quarry_webhooks.domain import quotas
 from quarry_webhooks.domain.endpoints import Stored, UrlRules
 from quarry_webhooks.handlers import SERVICE, bounded
-from quarry_webhooks.repository import deliveries, queues
 from quarry_webhooks.repository import endpoints as repository
+from quarry_webhooks.repository import holding, queues
 from quarry_webhooks.sealing import Sealer
 
 _LIST = "webhooks"
@@ -235,9 +235,9 @@ async def _follow(connection: Connection, before: Stored, after: Stored, now: da
     if enabled or after.url != before.url:
         await repository.begin_anew(connection, after.id)
     if enabled:
-        await deliveries.release(connection, after.id, now)
+        await holding.release(connection, after.id, now)
     if before.enabled and not after.enabled:
-        await deliveries.hold(connection, after.id, now)
+        await holding.hold(connection, after.id, now)
     await queues.wake(connection, after.id)
 
 

@@ -158,30 +158,6 @@ async def add_forced(
     return _delivery(row)
 
 
-async def hold(connection: Connection, endpoint_id: UUID, now: datetime) -> None:
-    """Hold what is pending for an endpoint that is disabled, but forced deliveries."""
-    await connection.execute(
-        """
-        UPDATE deliveries SET state = 'held', held_at = $2, next_attempt_at = NULL
-        WHERE endpoint_id = $1 AND state = 'pending' AND NOT forced
-        """,
-        endpoint_id,
-        now,
-    )
-
-
-async def release(connection: Connection, endpoint_id: UUID, now: datetime) -> None:
-    """Make what is held pending again, for an endpoint that is enabled."""
-    await connection.execute(
-        """
-        UPDATE deliveries SET state = 'pending', step = 0, next_attempt_at = $2, held_at = NULL
-        WHERE endpoint_id = $1 AND state = 'held'
-        """,
-        endpoint_id,
-        now,
-    )
-
-
 def _filters(filters: Sequence[str]) -> tuple[list[str], list[str], bool]:
     """Return the types, the entities, and whether everything is wanted."""
     entities = [each.removesuffix(".*") for each in filters if each.endswith(".*")]

@@ -10,9 +10,7 @@ import msgspec
 from quarry_common.contracts.webhooks import DisabledReason
 from quarry_common.postgres.pool import Connection
 from quarry_webhooks.domain.results import Attempt, Verdict, bucket
-
-HELD_AT_ONCE = 10_000
-"""Deliveries that are held with the disabling of their endpoint; more are by and by."""
+from quarry_webhooks.repository.holding import hold
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -129,32 +127,3 @@ async def disable(
     )
     await hold(connection, endpoint_id, now)
     return url
-
-
-async def hold(connection: Connection, endpoint_id: UUID, now: datetime) -> int:
-    """Hold what is pending for an endpoint, but forced deliveries; at most 10,000; return how many."""
-    status = await connection.execute(
-        """
-        UPDATE deliveries SET state = 'held', held_at = $2, next_attempt_at = NULL
-        WHERE id = ANY(ARRAY(
-            SELECT id FROM deliveries WHERE endpoint_id = $1 AND state = 'pending' AND NOT forced
-            ORDER BY next_attempt_at LIMIT $3))
-        """,
-        endpoint_id,
-        now,
-        HELD_AT_ONCE,
-    )
-    return int(status.rpartition(" ")[2])
-
-
-async def release_held(connection: Connection, endpoint_id: UUID, now: datetime) -> int:
-    """Make what is held pending again, for an endpoint that is enabled; return how many."""
-    status = await connection.execute(
-        """
-        UPDATE deliveries SET state = 'pending', step = 0, next_attempt_at = $2, held_at = NULL
-        WHERE endpoint_id = $1 AND state = 'held'
-        """,
-        endpoint_id,
-        now,
-    )
-    return int(status.rpartition(" ")[2])

@@ -9,15 +9,6 @@ from msgspec import Meta
 
 Moment = Annotated[datetime, Meta(tz=True)]
 """A time with its zone; events give UTC."""
-EventFilter = Annotated[
-    str,
-    Meta(
-        max_length=100,
-        pattern=r"^(?:\*|[a-z][a-z_]*\.(?:\*|[a-z][a-z_]*))$(?!\n)",
-        examples=["document.*"],
-    ),
-]
-"""A type of event, `<entity>.*`, or `*` for all."""
 
 
 class Way(StrEnum):
