@@ -39,6 +39,14 @@ def decode_id(of: str, cursor: str | None) -> UUID | None:
         raise _invalid() from None
 
 
+def decode_timed_id(of: str, cursor: str | None) -> UUID | None:
+    """Return the UUIDv7 in a cursor of the list `of`, or None without one."""
+    found = decode_id(of, cursor)
+    if found is not None and found.version != 7:
+        raise _invalid()
+    return found
+
+
 def encode_number(of: str, position: int) -> str:
     """Return the cursor that goes on after the number `position`, at most 18 digits long."""
     return encode(of, f"{position:0{_DIGITS}d}")

@@ -1,5 +1,5 @@
 from contextlib import suppress
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from quarry_common import cursors
 from quarry_common.errors import ValidationError
+from quarry_common.ids import new_id
 
 
 @given(st.uuids())
@@ -36,3 +37,11 @@ def test_a_position_that_cannot_be_shown_is_refused(position: str) -> None:
 def test_a_cursor_of_another_list_is_refused() -> None:
     with pytest.raises(ValidationError):
         cursors.decode("jobs", cursors.encode("documents", "a"))
+
+
+def test_a_cursor_without_the_time_that_its_list_is_sorted_by_is_refused() -> None:
+    made = new_id()
+    assert cursors.decode_timed_id("searches", cursors.encode("searches", str(made))) == made
+    assert cursors.decode_timed_id("searches", None) is None
+    with pytest.raises(ValidationError):
+        cursors.decode_timed_id("searches", cursors.encode("searches", str(uuid4())))

@@ -22,7 +22,7 @@ class ExportHandler:
     async def page(self, asked: ExportOf) -> ExportPage:
         """Return a page of searches, oldest first. Raises `ValidationError` for a wrong cursor."""
         selection = asked.selection
-        after = cursors.decode_id(OF, asked.cursor)
+        after = cursors.decode_timed_id(OF, asked.cursor)
         start = selection.start if after is None else max(selection.start, time_of(after))
         async with asking.transaction(self._database, selection.tenant_id) as connection:
             found = await export.page(
