@@ -32,7 +32,8 @@ INSERT INTO analytics.searches (tenant_id, query_id, occurred_at, query, query_h
 filtered, continued, low_confidence, total, results, top_score, similarity, duration_ms, cache, key_id,
 user_id, client_id, trace_id)
 SELECT tenant_id, (lpad(to_hex((extract(epoch FROM occurred_at) * 1000)::bigint), 12, '0') || '7'
-        || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid, occurred_at, 'query number ' || rank, rank,
+        || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid,
+    occurred_at, 'query number ' || rank, rank,
     (ARRAY['hybrid', 'hybrid', 'semantic', 'keyword'])[1 + floor(random() * 4)::int], '', false, false,
     random() < 0.1, floor(random() * 40)::int, ARRAY[gen_random_uuid(), gen_random_uuid()], random(),
     random(),

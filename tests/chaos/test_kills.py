@@ -9,7 +9,9 @@ from tests.chaos import faults
 from tests.chaos.conftest import Load
 from tests.platform import Platform, until
 
-VICTIMS = ("vector-engine", "nats", "redis", "postgres", "indexer", "search", "tenants", "gateway")
+VICTIMS = (
+    "vector-engine", "nats", "redis", "postgres", "indexer", "search", "tenants", "webhooks", "analytics", "gateway",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
