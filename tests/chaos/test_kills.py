@@ -10,7 +10,8 @@ from tests.chaos.conftest import Load
 from tests.platform import Platform, until
 
 VICTIMS = (
-    "vector-engine", "nats", "redis", "postgres", "indexer", "search", "tenants", "webhooks", "analytics", "gateway",
+    "vector-engine", "nats", "redis", "postgres",
+    "indexer", "search", "tenants", "webhooks", "analytics", "gateway",
 )  # fmt: skip
 
 

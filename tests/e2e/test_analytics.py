@@ -23,7 +23,6 @@ FORMULAS = (
     "\t=1",
     'a "quoted", one',
 )
-KILLS = 5
 
 
 async def counted(tenant: Tenant, searches: int) -> SearchFigures:
@@ -88,10 +87,11 @@ async def kill(platform: Platform, after_seconds: float, before: int | None) -> 
 
 
 @pytest.mark.parametrize(
-    "searches", [2_000, pytest.param(100_000, marks=[pytest.mark.full, pytest.mark.timeout(900)])]
+    ("searches", "kills"),
+    [(2_000, 2), pytest.param(100_000, 5, marks=[pytest.mark.full, pytest.mark.timeout(900)])],
 )
 async def test_a_service_that_is_killed_while_it_takes_searches_counts_each_once(
-    platform: Platform, tenant: Tenant, searches: int
+    platform: Platform, tenant: Tenant, searches: int, kills: int
 ) -> None:
     now = datetime.now(UTC)
     made = world(searches, [tenant.id], now - timedelta(days=10), 9, searches)
@@ -101,7 +101,7 @@ async def test_a_service_that_is_killed_while_it_takes_searches_counts_each_once
     wanted = expected.total_searches + len(model.within(selection, collapsed=True))
     messages = made.messages(100)
     chance = random.Random(searches)
-    killed_before = [chance.randrange(len(messages)) for _ in range(KILLS)]
+    killed_before = [chance.randrange(len(messages)) for _ in range(kills)]
     pid = None
     async with platform.bus() as bus:
         stream = bus.jetstream(timeout=30)
