@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,15 +18,24 @@ from standardwebhooks import Webhook
 
 from quarry_common.contracts.events import CollectionDeleted, envelope, subject_of
 from quarry_common.contracts.streams import DEAD_LETTERS, EVENTS, WEBHOOKS_EVENTS
+from quarry_common.contracts.webhooks import EndpointChanges, EndpointRef, UpdateEndpoint
 from quarry_common.messaging import broker
 from quarry_common.messaging.provision import provision
 from quarry_common.postgres.pool import Database
 from quarry_local.servers.postgres import with_login
+from quarry_webhooks.egress.urls import Policy
+from quarry_webhooks.handlers.endpoints import Endpoints
 
-from .conftest import PASSWORD, SECRET, Clock, World, until
+from .conftest import PASSWORD, SECRET, Clock, PlainSealer, World, until
 from .process import ACK_WAIT_SECONDS
 from .receivers import Received, Receiver, receiving
 
+GONE = 99
+GONE_AT = frozenset({70, 160})
+"""Requests that are answered by 410: the endpoint is disabled, until its owner enables it again."""
+KINDS = {
+    0: "500", 1: "500", 2: "500", 3: "429", 4: "301", 5: "closed", 6: "closed", 7: "stalled", GONE: "410",
+}  # fmt: skip
 PROCESS = Path(__file__).with_name("process.py")
 
 
@@ -62,12 +72,14 @@ def mortal_nats(tmp_path: Path) -> Iterator[MortalNats]:
 
 
 @asynccontextmanager
-async def a_bad_receiver() -> AsyncIterator[Receiver]:
-    """A receiver that fails two times in five, in every way."""
+async def a_bad_receiver(answers: Counter[str]) -> AsyncIterator[Receiver]:
+    """A receiver that fails two times in five, in every way, and twice wants nothing any more."""
     chance = random.Random(7)
 
-    async def answer(received: Received) -> web.StreamResponse:
-        match chance.randrange(20):
+    async def answer(_: Received) -> web.StreamResponse:
+        kind = GONE if answers.total() in GONE_AT else chance.randrange(20)
+        answers[KINDS.get(kind, "200")] += 1
+        match kind:
             case 0 | 1 | 2:
                 return web.Response(status=500)
             case 3:
@@ -78,6 +90,8 @@ async def a_bad_receiver() -> AsyncIterator[Receiver]:
                 raise ConnectionAbortedError  # answered by a closed connection
             case 7:
                 await asyncio.sleep(30)
+            case 99:
+                return web.Response(status=410)
         return web.Response()
 
     async with receiving() as receiver:
@@ -89,15 +103,17 @@ async def a_bad_receiver() -> AsyncIterator[Receiver]:
 @pytest.mark.timeout(600)
 async def test_every_event_arrives_though_everything_is_killed(
     count: int,
+    capsys: pytest.CaptureFixture[str],
     admin: "asyncpg.Connection[asyncpg.Record]",
     database: Database,
     clock: Clock,
     webhooks_admin_dsn: str,
     mortal_nats: MortalNats,
 ) -> None:
+    answers: Counter[str] = Counter()
     consumer = msgspec.structs.replace(WEBHOOKS_EVENTS, ack_wait_seconds=ACK_WAIT_SECONDS)
     async with (
-        a_bad_receiver() as bad,
+        a_bad_receiver(answers) as bad,
         receiving() as good,
         broker.connect(mortal_nats.settings, "test") as bus,
     ):
@@ -108,6 +124,7 @@ async def test_every_event_arrives_though_everything_is_killed(
         _, second = await world.endpoint(good.url, tenant_id=tenant_id, ordered=True)
         platform = Platform(with_login(webhooks_admin_dsn, "quarry_webhooks", PASSWORD), mortal_nats)
         await platform.start()
+        owner = asyncio.create_task(enabling(database, EndpointRef(tenant_id, first)))
         sent: list[str] = []
         for kill in range(5):
             for number in range(count // 5):
@@ -129,6 +146,7 @@ async def test_every_event_arrives_though_everything_is_killed(
         for endpoint_id in (first, second):
             await until(lambda endpoint_id=endpoint_id: world.all_are(endpoint_id, "delivered", count), 300)
         await platform.stop()
+        owner.cancel()
 
         assert set(bad.ids()) == set(good.ids()) == set(sent)
         assert list(dict.fromkeys(good.ids())) == sent  # in order; what was repeated counts the first time
@@ -138,6 +156,24 @@ async def test_every_event_arrives_though_everything_is_killed(
             "SELECT array_agg(number ORDER BY number) FROM attempts GROUP BY delivery_id"
         )
         assert all(row[0] == list(range(1, len(row[0]) + 1)) for row in numbers)
+        assert answers.keys() == {*KINDS.values(), "200"}
+        with capsys.disabled():
+            repeated = [len(each.received) - len(sent) for each in (bad, good)]
+            print(
+                f"\n{len(sent)} events, 5 kills of the service, 2 of the bus; none lost, all signatures hold."
+            )
+            print(f"  bad receiver:  {dict(answers)}; {repeated[0]} requests more than events")
+            print(f"  good receiver: in order; {repeated[1]} events came twice")
+
+
+async def enabling(database: Database, ref: EndpointRef) -> None:
+    """Enable the endpoint again whenever it is disabled, as its owner would."""
+    handlers = Endpoints(database, PlainSealer(), Policy((), allow_http=True))  # type: ignore[arg-type]
+    while True:
+        await asyncio.sleep(0.2)
+        found = await handlers.get(ref)
+        if not found.enabled:
+            await handlers.update(UpdateEndpoint(ref, EndpointChanges(enabled=True)))
 
 
 async def published(world: World, subject: str, body: bytes, message_id: str) -> None:
