@@ -111,13 +111,8 @@ def unfair(settings: dict[str, str], options: argparse.Namespace, tell: Tell) ->
 
 
 def of_analytics(settings: dict[str, str], tell: Tell) -> list[Figures]:
-    """Measure recording on two platforms, and questions on one whose rollups follow at once."""
-    tell("starting two platforms, of which one records searches")
-    with (
-        running_platform(settings) as recorded,
-        running_platform({**settings, "ANALYTICS_ENABLED": "false"}) as unrecorded,
-    ):
-        found = [asyncio.run(analytics.recording(recorded, unrecorded, tell))]
+    """Measure what recording costs, and questions on a platform whose rollups follow at once."""
+    found = [analytics.recording(settings, tell)]
     with running_platform({**settings, "ANALYTICS_AGGREGATE_INTERVAL_SECONDS": "1"}) as platform:
         found.append(asyncio.run(analytics.measure(platform, tell)))
     return found

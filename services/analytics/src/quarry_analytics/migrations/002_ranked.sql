@@ -1,6 +1,10 @@
 -- What queries are ranked by is read from a few rows of spans, in columns, and not from a row for each query.
 
 ALTER TABLE spans ADD COLUMN ranks bytea NOT NULL DEFAULT '';   -- of days: columns beside `queries`
+ALTER TABLE spans
+    ALTER COLUMN ranks SET STORAGE EXTERNAL,      -- to read them costs more than their compression saves
+    ALTER COLUMN queries SET STORAGE EXTERNAL,    -- hashes: there is nothing to compress
+    ALTER COLUMN users SET STORAGE EXTERNAL;
 
 -- Those of the days that there are have yet to be computed. Row security would hide these from the owner.
 ALTER TABLE spans NO FORCE ROW LEVEL SECURITY;
