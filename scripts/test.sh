@@ -1,39 +1,50 @@
 #!/bin/bash
-# Runs all tests in two halves beside each other, for they wait for servers most of the time: those of the whole
-# platform with those of some members, and those of the others. What is given is given to both. The second half's
-# output comes when the first is done.
+# Runs all tests in three parts beside each other, for they wait for servers most of the time: the libraries and
+# chaos, the services, the rest of the whole platform's. What is given is given to each. The first part's output
+# comes as it runs, that of the others when it is done.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-second=(tests libs/client services/tenants services/analytics)
-first=()
-for member in libs/* services/*; do
-    [[ " ${second[*]} " == *" $member "* ]] || first+=("$member")
-done
+parts=("libs tests/chaos" "services" "tests/access tests/attack tests/e2e tests/isolation")
+folder=$(mktemp -d)
+processes=()
 
-output=$(mktemp)
 # In sessions of their own, so that Ctrl-C reaches each once, from here; in the background it would be ignored.
-(trap - INT; exec setsid .venv/bin/pytest "$@" "${first[@]}") &
-members=$!
-(trap - INT; exec setsid .venv/bin/pytest -p no:cacheprovider "$@" "${second[@]}") >"$output" 2>&1 &
-platform=$!
+run() {
+    (trap - INT; exec setsid .venv/bin/pytest "$@") &
+    processes+=($!)
+}
+
+tell() {
+    for number in "${!parts[@]}"; do
+        ((number == 0)) || cat "$folder/$number"
+    done
+    rm -rf "$folder"
+}
 
 stop() {
-    kill -INT "$members" "$platform" 2>/dev/null
-    wait "$members" "$platform"
-    cat "$output"
-    rm -f "$output"
+    kill -INT "${processes[@]}" 2>/dev/null
+    wait "${processes[@]}"
+    tell
     exit 130
 }
 trap stop INT TERM
 
-wait "$members"
-failed=$?
-wait "$platform"
-also=$?
-cat "$output"
-rm -f "$output"
-# 5: none of a half's tests were chosen.
-for code in "$failed" "$also"; do
-    ((code == 0 || code == 5)) || exit "$code"
+for number in "${!parts[@]}"; do
+    read -ra paths <<<"${parts[number]}"
+    if ((number == 0)); then
+        run "$@" "${paths[@]}"
+    else
+        run -p no:cacheprovider "$@" "${paths[@]}" >"$folder/$number" 2>&1
+    fi
 done
+
+failed=0
+for process in "${processes[@]}"; do
+    wait "$process"
+    code=$?
+    # 5: none of a part's tests were chosen.
+    ((code == 0 || code == 5)) || failed=$code
+done
+tell
+exit "$failed"
