@@ -1,6 +1,7 @@
 """A receiver of webhooks that answers at once: `python -m benchmarks.receiver PORT`.
 
-`GET /count` answers how many came, `GET /first` when each event came first, in seconds since 1970.
+What is sent to `/never` is not answered. `GET /count` answers how many came, `GET /first` when each event
+came first, in seconds since 1970.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import uvloop
 
 LENGTH = b"content-length:"
 EVENT = b"webhook-id:"
+HANG_SECONDS = 3_600.0
 
 
 class Receiver:
@@ -43,6 +45,8 @@ class Receiver:
             body = json.dumps(self.first if head.startswith(b"GET /first") else self.count).encode()
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
             return
+        if head.startswith(b"POST /never"):
+            await asyncio.sleep(HANG_SECONDS)
         self.count += 1
         self.first.setdefault(event, time.time())
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")

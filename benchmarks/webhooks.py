@@ -33,6 +33,10 @@ ATTEMPTS = 1_000_000
 PROBES = 100
 PROBE_PAUSE_SECONDS = 0.05
 MOST_P95_MS = 300.0
+HEALTHY = 20
+HANGING_ROUNDS = 3
+BACKLOG = 200
+MOST_SLOWER = 1.2
 DEADLINE_SECONDS = 300.0
 KEY = base64.b64encode(bytes(range(32))).decode()
 SETTINGS = {
@@ -63,17 +67,17 @@ FROM made
 async def measure(platform: Platform, tell: Tell) -> Figures:
     """Deliver to ever more endpoints of one fast receiver, on the same two cores."""
     found: list[Figure] = []
-    samples: dict[str, list[float]] = {}
     with receiver() as port:
         async with platform.tenant() as probe, platform.bus() as bus, platform.database() as database:
             url = f"http://127.0.0.1:{port}/hooks"
             await add_endpoints(database, [probe.id], 1, url)
+            tell("webhooks: healthy endpoints beside one that hangs")
+            figures, samples = await beside_a_hanging_one(database, bus, port)
+            found += figures
             tenants: list[UUID] = []
             for size in SIZES:
-                missing = size // (size // TENANTS[size]) - len(tenants)
                 tell(f"webhooks: {size} endpoints")
-                fresh = [uuid4() for _ in range(missing)]
-                tenants += fresh
+                tenants += [uuid4() for _ in range(TENANTS[size] - len(tenants))]
                 await database.execute("DELETE FROM webhooks.endpoints WHERE tenant_id = ANY($1)", tenants)
                 await add_endpoints(database, tenants, size // len(tenants), url)
                 if size == max(SIZES):
@@ -85,7 +89,7 @@ async def measure(platform: Platform, tell: Tell) -> Figures:
                 label = f"{size:,} endpoints" + (
                     f", {ATTEMPTS:,} attempts in the log" if size == max(SIZES) else ""
                 )
-                waits = await latencies(bus, probe.id, port)
+                waits = await latencies(bus, [probe.id], PROBES, port)
                 samples[label] = waits
                 found += [
                     Figure(f"{label}: to the socket, p50", percentile(waits, 0.5), "ms"),
@@ -155,13 +159,38 @@ async def publish(bus: Bus, tenant_id: UUID) -> str:
     return event.id
 
 
-async def latencies(bus: Bus, tenant_id: UUID, port: int) -> list[float]:
-    """Return the times in ms from before the event is published to its coming to the receiver."""
+async def beside_a_hanging_one(
+    database: Database, bus: Bus, port: int
+) -> tuple[list[Figure], dict[str, list[float]]]:
+    """Deliver to healthy endpoints, by turns alone and beside one that never answers and has a backlog."""
+    healthy, hanging = [uuid4() for _ in range(HEALTHY)], uuid4()
+    await add_endpoints(database, healthy, 1, f"http://127.0.0.1:{port}/hooks")
+    times: dict[str, list[float]] = {"alone": [], "beside": []}
+    for _ in range(HANGING_ROUNDS):
+        times["alone"] += await latencies(bus, healthy, HEALTHY * 5, port)
+        await add_endpoints(database, [hanging], 1, f"http://127.0.0.1:{port}/never")
+        for _ in range(BACKLOG):
+            await publish(bus, hanging)
+        times["beside"] += await latencies(bus, healthy, HEALTHY * 5, port)
+        await database.execute("DELETE FROM webhooks.endpoints WHERE tenant_id = $1", hanging)
+    await database.execute("DELETE FROM webhooks.endpoints WHERE tenant_id = ANY($1)", healthy)
+    alone, beside = (percentile(each, 0.95) for each in times.values())
+    label = f"{HEALTHY} healthy endpoints, to the socket, p95"
+    return [
+        Figure(f"{label}: alone", alone, "ms"),
+        Figure(f"{label}: beside one that hangs", beside, "ms"),
+        Figure(f"{label}: ratio", beside / alone, "", MOST_SLOWER),
+    ], {f"{HEALTHY} healthy, {name}": each for name, each in times.items()}
+
+
+async def latencies(bus: Bus, tenants: Sequence[UUID], count: int, port: int) -> list[float]:
+    """Return the times in ms from before an event is published to its coming to the receiver; each of the
+    tenants has one endpoint there, and they take turns."""
     sent: dict[str, float] = {}
-    wanted = await came(port) + PROBES
-    for _ in range(PROBES):
+    wanted = await came(port) + count
+    for number in range(count):
         before = time.time()
-        sent[await publish(bus, tenant_id)] = before
+        sent[await publish(bus, tenants[number % len(tenants)])] = before
         await asyncio.sleep(PROBE_PAUSE_SECONDS)
     await until_came(port, wanted)
     async with httpx.AsyncClient(timeout=30) as client:
