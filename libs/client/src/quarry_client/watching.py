@@ -2,6 +2,7 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
@@ -76,7 +77,7 @@ class EventReader:
                 self.retry_seconds = int(value) / 1000
 
 
-class Watch(Generic[T]):
+class Watch(ABC, Generic[T]):
     """What is known of a stream that is followed, over as many connections as it takes."""
 
     def __init__(
@@ -149,9 +150,9 @@ class Watch(Generic[T]):
                 self._attempts, self._problem = self._new_attempts(), None
                 yield from self._told(event)
 
+    @abstractmethod
     def _told(self, event: Event) -> Iterator[T]:
         """Yield what one event tells."""
-        raise NotImplementedError
 
     def ended(self) -> float:
         """Return how long to wait before the next connection; raises when that leads nowhere."""
