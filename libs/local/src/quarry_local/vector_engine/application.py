@@ -11,7 +11,7 @@ from aiohttp import web
 from quarry_common.errors import QuarryError
 from quarry_local.vector_engine.errors import BusyError, FormatError, TooLargeError
 from quarry_local.vector_engine.metrics import Metrics
-from quarry_local.vector_engine.routes import bound, find
+from quarry_local.vector_engine.routes import find
 from quarry_local.vector_engine.store import Store
 
 BODY_TIMEOUT_SECONDS = 60.0
@@ -53,7 +53,7 @@ class Application:
         """Answer one request."""
         path = request.path
         if not path.startswith("/collections"):
-            return self._about(path)
+            return await self._about(path)
         self._active += 1
         self._idle.clear()
         try:
@@ -70,8 +70,8 @@ class Application:
             self._admit()
             route, target = find(self._store, request.method, path, request.rel_url.raw_query_string)
             name = route.name
-            body = await self._body(request) if route.body is not None else b""
-            result = await bound(route, target, body)()
+            body = await self._body(request) if route.has_body else b""
+            result = await route.answer(target, body)
             answer = encoder.encode({"result": result, "status": "ok", "time": time.perf_counter() - started})
         except QuarryError as error:
             status, answer = error.data.status, _error(error.data.detail, started)
@@ -107,12 +107,12 @@ class Application:
         except TimeoutError:
             raise FormatError(f"the body: it did not arrive within {BODY_TIMEOUT_SECONDS:.0f} s") from None
 
-    def _about(self, path: str) -> web.Response:
+    async def _about(self, path: str) -> web.Response:
         if path == "/":
             about = {"title": "qdrant - embedded vector engine of Quarry", "version": QDRANT_VERSION}
             return web.Response(headers=_JSON, body=encoder.encode(about))
         if path == "/metrics":
-            return web.Response(headers=_METRICS, body=self._metrics.text())
+            return web.Response(headers=_METRICS, body=await self._metrics.text())
         if path == "/readyz" and self._draining:
             return web.Response(status=503, headers=_TEXT, body=b"the vector engine is stopping")
         if path in {"/readyz", "/livez", "/healthz"}:

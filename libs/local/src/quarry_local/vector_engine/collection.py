@@ -1,31 +1,27 @@
-"""One collection: a shard of the engine library, its settings, and its writes in order."""
+"""One collection: its settings, the process that holds its shard, and its writes in order."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import qdrant_edge as edge
 
-from quarry_local.vector_engine.edge import call
+from quarry_local.vector_engine.children import to_its_end
 from quarry_local.vector_engine.errors import BusyError, NotFoundError
 from quarry_local.vector_engine.optimisation.journal import Journal
 from quarry_local.vector_engine.optimisation.record import Record
-from quarry_local.vector_engine.schemas import edge_config, vector_schema
-from quarry_local.vector_engine.updates import PIECE, ByFilter, Change, Step
-from quarry_local.vector_engine.vectors import VectorSchema
+from quarry_local.vector_engine.shards.frames import Answer, Question
+from quarry_local.vector_engine.shards.process import ShardProcess, start, start_open
 from quarry_local.vector_engine.wire.collections import CreateCollection
+from quarry_local.vector_engine.wire.shards import ShardInfo
 
 MAX_WAITING_WRITES = 64
-FLUSH_AFTER_OPERATIONS = 20
-"""Operations (of at most `PIECE` points) after which the log is folded into the segments: more would make the
-next start, and the flush itself, long."""
 
 MANIFEST = "collection.json"
 SHARD = "shard"
@@ -47,19 +43,20 @@ class Manifest(msgspec.Struct, frozen=True):
 class Collection:
     """An open collection. Reads may run between the steps of a write; writes wait for each other."""
 
-    def __init__(self, folder: Path, manifest: Manifest, shard: edge.EdgeShard) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, shard: ShardProcess, unindexed: int) -> None:
         self.folder = folder
         self.manifest = manifest
         self.shard = shard
-        self.vectors = vector_schema(manifest.settings)
-        self.unflushed = 0
-        self.operations = 0
         self.journal: Journal | None = None
-        """Takes every operation while a run of the optimiser works on a copy."""
-        self.record = Record(_unindexed(shard, self.vectors))
+        """Takes every write while a run of the optimiser works on a copy."""
+        self.record = Record(unindexed)
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the process that holds the shard has died."""
+        self._unfolded = False
         self._lock = asyncio.Lock()
         self._waiting = 0
         self._open = True
+        shard.on_lost = self._lose
 
     @property
     def name(self) -> str:
@@ -90,118 +87,115 @@ class Collection:
         finally:
             self._waiting -= 1
 
-    async def apply(self, steps: list[Step], body_bytes: int = 0) -> int:
-        """Apply the steps in order, letting reads in between; return the number of the last operation.
+    async def read(self, question: Question) -> Answer:
+        """Ask the shard what changes nothing; raises `ShardLostError`."""
+        return await self.shard.ask(question)
 
-        `body_bytes` is the size of the request that they come from. When this returns, the library has
-        written them to its log: they survive the death of the process.
+    async def write(self, question: Question) -> Answer:
+        """Let the shard change something, in its turn; raises `ShardLostError` and as `writing`.
+
+        When this returns, what was changed survives the death of the processes. A write that has begun is
+        brought to its end, whoever stops waiting: a run of the optimiser has to repeat it.
         """
         async with self.writing():
-            if self.journal is not None:
-                self.journal.add_bytes(body_bytes)
-            for step in steps:
-                if isinstance(step, ByFilter):
-                    await self._apply_by_filter(step)
-                else:
-                    await self._apply_one(step)
-            return self.operations
+            return await to_its_end(self._write(question))
 
-    async def _apply_by_filter(self, step: ByFilter) -> None:
-        count = call(self.shard.count, edge.CountRequest(True, step.filter))
-        if count <= PIECE:
-            await self._apply_one(step.whole(count))
-            return
-        for piece in await self._matching(step.filter):
-            await self._apply_one(step.by_ids(piece))
+    async def _write(self, question: Question) -> Answer:
+        # Not folded during a run: the disk is busy with the copy, everyone would wait for it, and the folder
+        # is about to be replaced. The journal's limits are then those of the log.
+        asked = msgspec.structs.replace(question, fold=self.journal is None)
+        self._unfolded = True
+        answer = await self.shard.ask(asked)
+        self.record.changes.add(answer.changes)
+        if self.journal is not None:
+            self.journal.add(question, answer)
+        return answer
 
-    async def _matching(self, wanted: edge.Filter) -> list[list[edge.PointId]]:
-        pieces: list[list[edge.PointId]] = []
-        offset: edge.PointId | None = None
-        while True:
-            request = edge.ScrollRequest(offset, PIECE, wanted, with_payload=False, with_vector=False)
-            records, offset = call(self.shard.scroll, request)
-            pieces.append([record.id for record in records])
-            if offset is None:
-                return pieces
-            await asyncio.sleep(0)
-
-    async def _apply_one(self, change: Change) -> None:
-        self.operations += 1
-        self.unflushed += 1
-        accepted = False
-        try:
-            call(self.shard.update, change.operation)
-            accepted = True
-        finally:
-            # One that was refused may have changed some points all the same.
-            self.record.changes.add(change)
-            if self.journal is not None:
-                self.journal.add(change, accepted=accepted)
-        await asyncio.sleep(0)
-        if self.unflushed >= FLUSH_AFTER_OPERATIONS and self.journal is None:
-            self.fold()
-            await asyncio.sleep(0)
+    async def describe(self) -> ShardInfo:
+        """Return what the library tells of the shard; raises `ShardLostError`."""
+        answer = await self.shard.ask(Question("describe"))
+        return msgspec.json.decode(answer.result(), type=ShardInfo)
 
     async def flush(self) -> None:
-        """Fold the log into the segments, if anything is in it.
+        """Fold the log into the segments, if anything is in it and no run goes on."""
+        if self._unfolded and self.journal is None:
+            async with self.writing(patient=True):
+                await self.fold()
 
-        Not during a run of the optimiser: the disk is busy with the copy, the process would wait for it, and
-        the folder is about to be replaced. The journal's limits are then those of the log.
+    async def fold(self) -> int:
+        """Do what `flush` does; the caller holds `writing()`. Return the number of the last operation."""
+        self._unfolded = False
+        return msgspec.json.decode((await self.shard.ask(Question("fold"))).result(), type=int)
+
+    async def reconfigure(self, settings: CreateCollection) -> None:
+        """Take new settings; the caller holds `writing()`. Reads wait while the shard is reopened.
+
+        Raises `RemoteError` for settings that are not possible.
         """
-        if self.journal is None:
-            async with self.writing():
-                self.fold()
-
-    def fold(self) -> None:
-        """Do what `flush` does; the caller holds `writing()`."""
-        if self.unflushed:
-            call(self.shard.flush)
-            self.unflushed = 0
-
-    def reconfigure(self, settings: CreateCollection) -> None:
-        """Take new settings; the caller holds `writing()`. Nothing else runs while the shard is reopened."""
-        config = edge_config(settings)
+        told = msgspec.json.encode(settings)
+        (await self.shard.ask(Question("reconfigure", told))).result()
         manifest = msgspec.structs.replace(self.manifest, settings=settings)
-        call(self.shard.close)
         write_manifest(self.folder, manifest)
-        self.shard = call(edge.EdgeShard.load, str(self.shard_folder), config)
         self.manifest = manifest
-        self.unflushed = 0
 
-    def swap(self, folder: str, shard: edge.EdgeShard, unflushed: int) -> edge.EdgeShard:
+    def swap(self, folder: str, shard: ShardProcess) -> ShardProcess:
         """Go on with `shard`, open in `folder` and equal in its points; the caller holds `writing()`.
 
-        The manifest decides: a process that dies before it is replaced comes back with the old shard, one
-        that dies afterwards with the new one. Returns the old shard, still open.
+        The manifest decides: an engine that dies before it is replaced comes back with the old shard, one
+        that dies afterwards with the new one. Returns the old shard, which still answers what it was asked.
         """
         manifest = msgspec.structs.replace(self.manifest, shard=folder)
         write_manifest(self.folder, manifest)
         old = self.shard
-        self.manifest, self.shard, self.unflushed = manifest, shard, unflushed
+        old.on_lost, shard.on_lost = None, self._lose
+        self.manifest, self.shard, self._unfolded = manifest, shard, True
         return old
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Flush and release the shard."""
         if self._open:
             self._open = False
-            call(self.shard.close)
+            await self.shard.close()
+
+    async def abandon(self) -> None:
+        """Answer what is being asked and release the shard, whose files are of no use any more."""
+        self._open = False
+        await self.shard.abandon()
+
+    def _lose(self) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
 
 
-def create_collection(folder: Path, name: str, settings: CreateCollection) -> None:
-    """Create the files of a collection in `folder`, which must not exist; raises `WrongInputError`."""
-    vector_schema(settings)
-    config = call(edge_config, settings)
-    folder.mkdir(parents=True)
-    call(edge.EdgeShard.create, str(folder / SHARD), config).close()
-    write_manifest(folder, Manifest(name, datetime.now(UTC), settings))
+async def create_collection(
+    draft: Path, folder: Path, name: str, settings: CreateCollection, kept: Sequence[int] = ()
+) -> Collection:
+    """Create the files of a collection in `draft`, move them to `folder`, and open it there.
+
+    Neither folder may exist. Raises `RemoteError` for settings that are not possible; may leave the draft.
+    """
+    shard = await start(kept)
+    try:
+        await shard.create(draft / SHARD, settings)
+        manifest = Manifest(name, datetime.now(UTC), settings)
+        write_manifest(draft, manifest)
+        draft.rename(folder)  # noqa: ASYNC240 (it takes no time, and either happens or not)
+        opened = await shard.open(folder / SHARD, settings)
+    except BaseException:
+        await to_its_end(shard.abandon())
+        raise
+    return Collection(folder, manifest, shard, opened.unindexed)
 
 
-def open_collection(folder: Path) -> Collection:
-    """Open the collection in `folder`, replaying what the log holds beyond the segments."""
+async def open_collection(folder: Path, kept: Sequence[int] = ()) -> Collection:
+    """Open the collection in `folder`, replaying what the log holds beyond the segments.
+
+    The process that holds its shard keeps the open files `kept`.
+    """
     manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     _sweep(folder, manifest.shard)
-    shard = call(edge.EdgeShard.load, str(folder / manifest.shard), edge_config(manifest.settings))
-    return Collection(folder, manifest, shard)
+    shard, opened = await start_open(folder / manifest.shard, manifest.settings, kept=kept)
+    return Collection(folder, manifest, shard, opened.unindexed)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -220,10 +214,3 @@ def _sweep(folder: Path, current: str) -> None:
 
 def _keep_for_next_time(_: object, path: str, problem: tuple[object, object, object]) -> None:
     log.warning("cannot remove %s yet: %s", path, problem[1])
-
-
-def _unindexed(shard: edge.EdgeShard, vectors: VectorSchema) -> int:
-    """Return about how many points are in no graph: appendable segments index sparse vectors only."""
-    info = shard.info()
-    missing = info.points_count * (len(vectors.dense) + len(vectors.sparse)) - info.indexed_vectors_count
-    return max(0, missing // len(vectors.dense)) if vectors.dense else 0

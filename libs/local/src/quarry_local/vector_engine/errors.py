@@ -86,6 +86,19 @@ class StartError(VectorEngineError):
     advice = "Stop the other process, or choose another folder or port."
 
 
+class ShardLostError(VectorEngineError):
+    """The process that holds a shard has died; the engine stops, and loses nothing that it has answered."""
+
+    code = "vector_engine_shard_lost"
+    status = 503
+    title = "A shard's process has died"
+    advice = "Start the vector engine again; its log says more."
+
+    def __init__(self, name: str = "") -> None:
+        whose = f" of `{name}`" if name else ""
+        super().__init__(f"the process that holds the shard{whose} has died; the vector engine stops")
+
+
 class RunGivenUpError(VectorEngineError):
     """An optimisation was given up; the collection is as it was. `reason` is one word, for the metrics."""
 

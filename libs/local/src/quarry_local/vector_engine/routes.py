@@ -1,7 +1,6 @@
-"""Which operation a method and path lead to, and what its body and query string may hold."""
+"""Which operation a method and path lead to: one on collections, or one that a shard does."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -9,60 +8,78 @@ import msgspec
 from quarry_local.vector_engine import operations
 from quarry_local.vector_engine.errors import FormatError, NotFoundError
 from quarry_local.vector_engine.operations import Target
+from quarry_local.vector_engine.shards.frames import Question
 from quarry_local.vector_engine.store import Store
-from quarry_local.vector_engine.wire import collections, points, queries
-from quarry_local.vector_engine.wire.base import Wire
+from quarry_local.vector_engine.wire.base import decoded
+from quarry_local.vector_engine.wire.collections import CreateCollection, UpdateCollection
 
 
 class Route(msgspec.Struct, frozen=True):
-    """An operation, its name in the metrics, and how its body is read (None: it has no body)."""
+    """An operation and its name in the metrics."""
 
     name: str
-    answer: Callable[..., Awaitable[object]]
-    body: msgspec.json.Decoder[object] | None = None
+    answer: Callable[[Target, bytes], Awaitable[object]]
+    """Takes the body as it came."""
+    has_body: bool = True
 
 
-def _route(name: str, answer: Callable[..., Awaitable[object]], body: type | None = None) -> Route:
-    return Route(name, answer, msgspec.json.Decoder(body) if body is not None else None)
+def _here(name: str, operation: Callable[..., Awaitable[object]], body: type | None = None) -> Route:
+    if body is None:
+        return Route(name, lambda target, _: operation(target), has_body=False)
+    decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(body)
+
+    async def answer(target: Target, raw: bytes) -> object:
+        return await operation(target, decoded(decoder, raw))
+
+    return Route(name, answer)
 
 
-def _update(kind: str, body: type) -> Route:
-    async def answer(target: Target, decoded: Wire) -> object:
-        return await operations.update_points(target, kind, decoded)
+def _read(name: str, *, has_body: bool = True) -> Route:
+    async def answer(target: Target, body: bytes) -> object:
+        collection = target.store.get(target.collection)
+        return (await collection.read(Question(name, body, target.item))).result()
 
-    return _route(kind, answer, body)
+    return Route(name, answer, has_body)
 
 
-LIST = _route("list_collections", operations.list_collections)
+def _write(name: str, *, has_body: bool = True) -> Route:
+    async def answer(target: Target, body: bytes) -> object:
+        collection = target.store.get(target.collection)
+        return (await collection.write(Question(name, body, target.item, target.wait))).result()
+
+    return Route(name, answer, has_body)
+
+
+LIST = _here("list_collections", operations.list_collections)
 
 COLLECTION: dict[tuple[str, str], Route] = {
-    ("GET", ""): _route("get_collection", operations.get_collection),
-    ("PUT", ""): _route("create_collection", operations.create_collection, collections.CreateCollection),
-    ("PATCH", ""): _route("update_collection", operations.update_collection, collections.UpdateCollection),
-    ("DELETE", ""): _route("delete_collection", operations.delete_collection),
-    ("GET", "exists"): _route("collection_exists", operations.collection_exists),
-    ("POST", "optimize"): _route("optimize", operations.optimize),
-    ("PUT", "index"): _route("create_index", operations.create_index, collections.CreateIndex),
-    ("PUT", "points"): _update("upsert", points.Upsert),
-    ("POST", "points"): _route("retrieve", operations.retrieve, queries.Retrieve),
-    ("POST", "points/delete"): _update("delete", points.Selector),
-    ("POST", "points/payload"): _update("set_payload", points.SetPayload),
-    ("PUT", "points/payload"): _update("overwrite_payload", points.SetPayload),
-    ("POST", "points/payload/delete"): _update("delete_payload", points.DeletePayload),
-    ("POST", "points/payload/clear"): _update("clear_payload", points.Selector),
-    ("PUT", "points/vectors"): _update("update_vectors", points.UpdateVectors),
-    ("POST", "points/vectors/delete"): _update("delete_vectors", points.DeleteVectors),
-    ("POST", "points/batch"): _route("batch_update", operations.batch_update, points.Batch),
-    ("POST", "points/query"): _route("query", operations.query, queries.Query),
-    ("POST", "points/query/batch"): _route("query_batch", operations.query_batch, queries.QueryBatch),
-    ("POST", "points/scroll"): _route("scroll", operations.scroll, queries.Scroll),
-    ("POST", "points/count"): _route("count", operations.count, queries.Count),
-    ("POST", "facet"): _route("facet", operations.facet, queries.Facet),
+    ("GET", ""): _here("get_collection", operations.get_collection),
+    ("PUT", ""): _here("create_collection", operations.create_collection, CreateCollection),
+    ("PATCH", ""): _here("update_collection", operations.update_collection, UpdateCollection),
+    ("DELETE", ""): _here("delete_collection", operations.delete_collection),
+    ("GET", "exists"): _here("collection_exists", operations.collection_exists),
+    ("POST", "optimize"): _here("optimize", operations.optimize),
+    ("PUT", "index"): _write("create_index"),
+    ("PUT", "points"): _write("upsert"),
+    ("POST", "points"): _read("retrieve"),
+    ("POST", "points/delete"): _write("delete"),
+    ("POST", "points/payload"): _write("set_payload"),
+    ("PUT", "points/payload"): _write("overwrite_payload"),
+    ("POST", "points/payload/delete"): _write("delete_payload"),
+    ("POST", "points/payload/clear"): _write("clear_payload"),
+    ("PUT", "points/vectors"): _write("update_vectors"),
+    ("POST", "points/vectors/delete"): _write("delete_vectors"),
+    ("POST", "points/batch"): _write("batch_update"),
+    ("POST", "points/query"): _read("query"),
+    ("POST", "points/query/batch"): _read("query_batch"),
+    ("POST", "points/scroll"): _read("scroll"),
+    ("POST", "points/count"): _read("count"),
+    ("POST", "facet"): _read("facet"),
 }
 
 ITEM: dict[tuple[str, str], Route] = {
-    ("DELETE", "index"): _route("delete_index", operations.delete_index),
-    ("GET", "points"): _route("get_point", operations.get_point),
+    ("DELETE", "index"): _write("delete_index", has_body=False),
+    ("GET", "points"): _read("get_point", has_body=False),
 }
 
 _BOOLEANS = {"true": True, "false": False}
@@ -91,19 +108,6 @@ def find(store: Store, method: str, path: str, query_string: str) -> tuple[Route
     if route is None:
         raise _no_route(method, path)
     return route, Target(store, name, item, wait)
-
-
-def bound(route: Route, target: Target, body: bytes) -> Callable[[], Awaitable[object]]:
-    """Return the operation with its body decoded; raises `FormatError`."""
-    if route.body is None:
-        return partial(route.answer, target)
-    try:
-        decoded = route.body.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"JSON body: {error}") from None
-    except RecursionError:
-        raise FormatError("JSON body: nested too deeply") from None
-    return partial(route.answer, msgspec.structs.replace(target, body_bytes=len(body)), decoded)
 
 
 def _wait(query_string: str) -> bool:

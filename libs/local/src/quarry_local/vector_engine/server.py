@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from quarry_common import garbage
 from quarry_local.vector_engine.application import Application
-from quarry_local.vector_engine.errors import StartError
+from quarry_local.vector_engine.errors import NotFoundError, ShardLostError, StartError
 from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
 from quarry_local.vector_engine.store import Store, owned
 
@@ -35,21 +36,21 @@ class Listen(msgspec.Struct, frozen=True):
 async def serve(root: Path, listen: Listen, settings: OptimiserSettings) -> None:
     """Serve the collections under `root` until SIGTERM or SIGINT.
 
-    Raises `StartError` when the folder or the port is taken.
+    Raises `StartError` when the folder or the port is taken, and `ShardLostError`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with owned(root):
+    with owned(root) as lock:
         _check_port(listen)
-        store = Store(root, settings)
-        store.open()
-        garbage.look_seldom()
+        store = Store(root, settings, lock)
         try:
+            await store.open()
+            garbage.look_seldom()
             await _run(store, listen, stop)
         finally:
-            store.close()
+            await store.close()
     log.info("stopped; everything is flushed")
 
 
@@ -62,15 +63,16 @@ async def _run(store: Store, listen: Listen, stop: asyncio.Event) -> None:
     flushing = asyncio.create_task(_flush_regularly(store))
     optimising = asyncio.create_task(store.optimiser.watch())
     stopping = asyncio.create_task(stop.wait())
+    losing = asyncio.create_task(_watch_shards(store))
     log.info("serving %d collections on %s:%d", len(store.collections), listen.host, listen.port)
-    await asyncio.wait({flushing, optimising, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    flushing.cancel()
-    optimising.cancel()
+    working = {flushing, optimising, losing}
+    await asyncio.wait({stopping, *working}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopping, *working):
+        task.cancel()
     await store.optimiser.stop()
     if not await application.drain(DRAIN_SECONDS):
         log.warning("some requests were not answered within %.0f s", DRAIN_SECONDS)
-    failed = [task for task in (flushing, optimising) if task.done() and not task.cancelled()]
+    failed = [task for task in working if task.done() and not task.cancelled()]
     await runner.cleanup()
     for task in failed:
         task.result()
@@ -80,8 +82,13 @@ async def _flush_regularly(store: Store) -> None:
     while True:
         await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
         for collection in list(store.collections.values()):
-            if collection.unflushed:
+            with suppress(NotFoundError, ShardLostError):
                 await collection.flush()
+
+
+async def _watch_shards(store: Store) -> None:
+    await store.lost.wait()
+    raise ShardLostError
 
 
 def _check_port(listen: Listen) -> None:

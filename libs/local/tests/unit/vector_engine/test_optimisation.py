@@ -7,24 +7,28 @@ from pathlib import Path
 from threading import Event, Timer
 
 import pytest
-import qdrant_edge as edge
 
 from quarry_common.settings import load
+from quarry_local.vector_engine.errors import WrongInputError
 from quarry_local.vector_engine.optimisation import files, run
 from quarry_local.vector_engine.optimisation.files import CopyStoppedError, copy_folder, size_bytes
-from quarry_local.vector_engine.optimisation.journal import Changes, Journal
+from quarry_local.vector_engine.optimisation.journal import Journal
 from quarry_local.vector_engine.optimisation.optimiser import due
 from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
-from quarry_local.vector_engine.schemas import edge_config, single_threaded_config
+from quarry_local.vector_engine.shards.frames import Answer, Changes, Question
+from quarry_local.vector_engine.shards.schemas import edge_config, single_threaded_config
 from quarry_local.vector_engine.store import Store
-from quarry_local.vector_engine.updates import Change
 from quarry_local.vector_engine.wire.collections import CreateCollection, HnswConfig, OptimizersConfig
 
 MB = 1024 * 1024
 
 
-def change(points: int, deleted: int = 0) -> Change:
-    return Change(edge.UpdateOperation.delete_points([1]), points, deleted)
+def applied(points: int) -> Answer:
+    return Answer(b"{}", None, Changes(points))
+
+
+def refused(points: int) -> Answer:
+    return Answer(b"", WrongInputError("no").data, Changes(points))
 
 
 def settings(**environ: str) -> OptimiserSettings:
@@ -51,30 +55,31 @@ def test_a_collection_is_due_when_a_number_and_a_share_have_changed(
     assert due(settings(), changes, points) is expected
 
 
-def test_a_journal_gives_back_its_operations_in_order() -> None:
+def test_a_journal_gives_back_its_writes_in_order() -> None:
     journal = Journal(max_points=100, max_bytes=100)
-    journal.add(change(2), accepted=True)
-    journal.add(change(3, 3), accepted=False)
+    journal.add(Question("upsert", b"{}"), applied(2))
+    journal.add(Question("delete"), refused(3))
 
     first, second, third = journal.next(), journal.next(), journal.next()
 
     assert first is not None
     assert second is not None
-    assert (first.change.points, first.accepted) == (2, True)
-    assert (second.change.points, second.accepted) == (3, False)
+    assert (first.question, first.points, first.refused) == (Question("upsert", b"{}"), 2, False)
+    assert (second.question, second.points, second.refused) == (Question("delete"), 3, True)
     assert third is None
-    assert journal.operations == 2
+    assert journal.writes == 2
+    assert journal.changes == Changes(5, 0)
 
 
 @pytest.mark.parametrize("points", [0, 1])
 def test_a_journal_over_its_points_is_full_and_empty_and_stays_so(points: int) -> None:
     journal = Journal(max_points=2, max_bytes=100)
     for _ in range(2):
-        journal.add(change(points), accepted=True)
+        journal.add(Question("upsert"), applied(points))
     assert not journal.full.is_set()
 
-    journal.add(change(points), accepted=True)
-    journal.add(change(points), accepted=True)
+    journal.add(Question("upsert"), applied(points))
+    journal.add(Question("upsert"), applied(points))
 
     assert journal.full.is_set()
     assert len(journal) == 0
@@ -82,10 +87,10 @@ def test_a_journal_over_its_points_is_full_and_empty_and_stays_so(points: int) -
 
 def test_a_journal_over_its_bytes_is_full() -> None:
     journal = Journal(max_points=100, max_bytes=100)
-    journal.add_bytes(100)
+    journal.add(Question("upsert", b" " * 100), applied(1))
     assert not journal.full.is_set()
 
-    journal.add_bytes(1)
+    journal.add(Question("upsert", b" "), applied(1))
 
     assert journal.full.is_set()
 
@@ -93,7 +98,7 @@ def test_a_journal_over_its_bytes_is_full() -> None:
 def test_what_was_replayed_no_longer_counts_for_a_journal() -> None:
     journal = Journal(max_points=2, max_bytes=100)
     for _ in range(10):
-        journal.add(change(2), accepted=True)
+        journal.add(Question("upsert"), applied(2))
         journal.next()
 
     assert not journal.full.is_set()
@@ -137,8 +142,8 @@ async def test_a_run_without_room_or_child_leaves_everything_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack: str
 ) -> None:
     store = Store(tmp_path, settings())
-    store.open()
-    store.create("c", CreateCollection(vectors={"size": 2, "distance": "Dot"}))
+    await store.open()
+    await store.create("c", CreateCollection(vectors={"size": 2, "distance": "Dot"}))
     collection = store.get("c")
     collection.record.changes.add(Changes(points=7, deleted=3))
     if lack == "disk":
@@ -154,7 +159,7 @@ async def test_a_run_without_room_or_child_leaves_everything_as_it_was(
     assert report.result == lack
     assert collection.record.changes == Changes(points=7, deleted=3)
     assert [path.name for path in collection.folder.glob("shard*")] == ["shard"]
-    store.close()
+    await store.close()
 
 
 async def test_after_a_run_that_was_given_up_the_collection_is_left_alone(
@@ -162,8 +167,8 @@ async def test_after_a_run_that_was_given_up_the_collection_is_left_alone(
 ) -> None:
     environ = {"VECTOR_OPTIMISE_CHECK_SECONDS": "0.001", "VECTOR_OPTIMISE_CHANGED_POINTS": "1"}
     store = Store(tmp_path, settings(**environ))
-    store.open()
-    store.create("c", CreateCollection(vectors={"size": 2, "distance": "Dot"}))
+    await store.open()
+    await store.create("c", CreateCollection(vectors={"size": 2, "distance": "Dot"}))
     record = store.get("c").record
     record.changes.add(Changes(points=7))
     monkeypatch.setattr(run, "free_bytes", lambda folder: 0)
@@ -173,7 +178,7 @@ async def test_after_a_run_that_was_given_up_the_collection_is_left_alone(
             await store.optimiser.watch()
 
     assert record.results == {"disk": 1}
-    store.close()
+    await store.close()
 
 
 def test_the_child_has_one_thread_and_everything_else_as_it_was_set() -> None:

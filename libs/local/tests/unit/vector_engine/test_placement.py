@@ -3,7 +3,7 @@
 import qdrant_edge as edge
 
 from quarry_common.vectors.schema import PAYLOAD_INDEXES
-from quarry_local.vector_engine.schemas import edge_config, edge_index
+from quarry_local.vector_engine.shards.schemas import edge_config, edge_index
 from quarry_local.vector_engine.wire.collections import (
     CreateCollection,
     IndexParams,

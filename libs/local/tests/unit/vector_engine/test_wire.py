@@ -6,15 +6,22 @@ import qdrant_edge as edge
 
 from quarry_common.settings import load
 from quarry_local.vector_engine.errors import FormatError, NotFoundError, WrongInputError
-from quarry_local.vector_engine.filters import edge_filter
 from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
-from quarry_local.vector_engine.queries import query_request
-from quarry_local.vector_engine.routes import bound, find
-from quarry_local.vector_engine.schemas import edge_index, merged, vector_schema
+from quarry_local.vector_engine.routes import COLLECTION, ITEM, find
+from quarry_local.vector_engine.shards.filters import edge_filter
+from quarry_local.vector_engine.shards.operations import OPERATIONS
+from quarry_local.vector_engine.shards.queries import query_request
+from quarry_local.vector_engine.shards.schemas import edge_index, vector_schema
+from quarry_local.vector_engine.shards.updates import PIECE, ByFilter, Change, plan
+from quarry_local.vector_engine.shards.vectors import VectorSchema
 from quarry_local.vector_engine.store import NAME, Store
-from quarry_local.vector_engine.updates import PIECE, ByFilter, Change, plan
-from quarry_local.vector_engine.vectors import VectorSchema
-from quarry_local.vector_engine.wire.collections import CreateCollection, HnswConfig, IndexParams
+from quarry_local.vector_engine.wire.base import decoded
+from quarry_local.vector_engine.wire.collections import (
+    CreateCollection,
+    HnswConfig,
+    IndexParams,
+    merged,
+)
 from quarry_local.vector_engine.wire.filters import Filter
 from quarry_local.vector_engine.wire.points import Batch, Point, Selector, SetPayload, Upsert
 from quarry_local.vector_engine.wire.queries import Query
@@ -156,8 +163,23 @@ def test_routes_are_found_by_method_and_path(tmp_path: object) -> None:
 
     assert (route.name, target.collection, target.wait) == ("query", "c", False)
     assert find(store, "DELETE", "/collections/c/index/a.b/c", "")[1].item == "a.b/c"
-    with pytest.raises(FormatError, match="surprise"):
-        bound(route, target, b'{"surprise":1}')
     for method, path in (("PUT", "/collections"), ("GET", "/other"), ("PATCH", "/collections/c/points")):
         with pytest.raises(NotFoundError, match="no operation"):
             find(store, method, path, "")
+
+
+def test_what_a_shard_is_asked_it_can_do_and_takes_a_body_when_there_is_one() -> None:
+    whole = {f"{kind}_collection" for kind in ("get", "create", "update", "delete")}
+    asked = {
+        route.name: route.has_body
+        for (_, path), route in (COLLECTION | ITEM).items()
+        if path not in {"exists", "optimize"} and route.name not in whole
+    }
+
+    assert {name: OPERATIONS[name].body is not None for name in asked} == asked
+
+
+@pytest.mark.parametrize("body", [b'{"surprise":1}', b"{", b"\xff"])
+def test_a_body_that_is_not_what_it_should_be_is_refused(body: bytes) -> None:
+    with pytest.raises(FormatError, match="JSON body"):
+        decoded(msgspec.json.Decoder(Query), body)

@@ -3,10 +3,8 @@
 Standard input holds the collection's settings, standard output takes the `Answer`, both as JSON.
 """
 
-import ctypes
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 
@@ -14,12 +12,12 @@ import msgspec
 import psutil
 import qdrant_edge as edge
 
+from quarry_local.vector_engine.children import end_with
 from quarry_local.vector_engine.optimisation.files import sync, warm
-from quarry_local.vector_engine.schemas import single_threaded_config
+from quarry_local.vector_engine.shards.schemas import single_threaded_config
 from quarry_local.vector_engine.wire.collections import CreateCollection
 
 LOWEST_PRIORITY = 19
-_PR_SET_PDEATHSIG = 1
 _MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 
 
@@ -46,15 +44,12 @@ def optimise(folder: Path, settings: CreateCollection) -> bool:
 
 
 def step_back(parent: int) -> None:
-    """Let every other process go first, and end with the parent (Linux), also when that has ended already."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    """Let every other process go first, and end with the parent (Linux)."""
+    end_with(parent)
     os.nice(LOWEST_PRIORITY)
     if sys.platform != "linux":
         return
     psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
     # Should the machine run out of memory, this process goes first.
     Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
 

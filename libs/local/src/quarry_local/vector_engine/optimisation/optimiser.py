@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from quarry_local.vector_engine.edge import call
-from quarry_local.vector_engine.errors import BusyError, RunGivenUpError, VectorEngineError
-from quarry_local.vector_engine.optimisation.journal import Changes
+from quarry_common.errors import QuarryError
+from quarry_local.vector_engine.errors import BusyError, RunGivenUpError
 from quarry_local.vector_engine.optimisation.record import Report
 from quarry_local.vector_engine.optimisation.run import Run
 from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
+from quarry_local.vector_engine.shards.frames import Changes
 
 if TYPE_CHECKING:
     from quarry_local.vector_engine.collection import Collection
@@ -39,7 +39,7 @@ class Optimiser:
             for collection in list(self._collections.values()):
                 # While another's run was waited for it may have been deleted, and made anew.
                 is_there = self._collections.get(collection.name) is collection
-                if self._settings.vector_optimise and is_there and self._due(collection):
+                if self._settings.vector_optimise and is_there and await self._due(collection):
                     await asyncio.wait({self.start(collection)})
 
     def start(self, collection: Collection) -> asyncio.Task[Report]:
@@ -67,12 +67,11 @@ class Optimiser:
         for collection in list(self._collections.values()):
             await collection.record.stop()
 
-    def _due(self, collection: Collection) -> bool:
+    async def _due(self, collection: Collection) -> bool:
         settings, record = self._settings, collection.record
         if asyncio.get_running_loop().time() < record.not_before:
             return False
-        points = call(collection.shard.info).points_count
-        return due(settings, record.changes, points)
+        return due(settings, record.changes, (await collection.describe()).points_count)
 
     async def _run(self, collection: Collection) -> Report:
         async with self._turn:
@@ -84,7 +83,7 @@ class Optimiser:
             except RunGivenUpError as error:
                 log.warning("the optimisation of %s was given up: %s", collection.name, error)
                 report = msgspec.structs.replace(run.report, result=error.reason)
-            except VectorEngineError as error:
+            except QuarryError as error:
                 log.warning("the optimisation of %s failed: %s", collection.name, error)
                 report = run.report
             except Exception:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import msgspec
 
-from quarry_local.vector_engine.optimisation.journal import Changes
+from quarry_local.vector_engine.shards.frames import Changes
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -19,10 +19,10 @@ class Report(msgspec.Struct, frozen=True):
     """Whether the engine library found anything to do; a copy that was only reopened is of use as well."""
     copy_seconds: float = 0.0
     open_seconds: float = 0.0
-    """How long opening the copy stopped the process."""
-    close_seconds: float = 0.0
-    """How long closing the old shard did."""
-    journal_operations: int = 0
+    """How long opening the copy took, in its own process."""
+    swap_seconds: float = 0.0
+    """How long writes waited for the last of the replay and the swap."""
+    journal_writes: int = 0
     child_peak_bytes: int = 0
 
 

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -22,23 +22,22 @@ from uuid import uuid4
 
 import msgspec
 import psutil
-import qdrant_edge as edge
 
-from quarry_local.vector_engine.collection import FLUSH_AFTER_OPERATIONS, SHARD, Collection
-from quarry_local.vector_engine.edge import call
-from quarry_local.vector_engine.errors import RunGivenUpError, VectorEngineError
+from quarry_local.vector_engine.children import to_its_end
+from quarry_local.vector_engine.collection import SHARD, Collection
+from quarry_local.vector_engine.errors import RunGivenUpError
 from quarry_local.vector_engine.optimisation.child import Answer
 from quarry_local.vector_engine.optimisation.files import (
     CopyStoppedError,
     copy_folder,
     free_bytes,
     size_bytes,
-    sync,
 )
-from quarry_local.vector_engine.optimisation.journal import Changes, Journal
+from quarry_local.vector_engine.optimisation.journal import Journal
 from quarry_local.vector_engine.optimisation.record import Report
 from quarry_local.vector_engine.optimisation.settings import OptimiserSettings
-from quarry_local.vector_engine.schemas import edge_config
+from quarry_local.vector_engine.shards.frames import Changes
+from quarry_local.vector_engine.shards.process import ShardProcess, start_open
 
 CHILD = "quarry_local.vector_engine.optimisation.child"
 ROOM_FACTOR = 3
@@ -64,9 +63,9 @@ class Run:
         self._before = Changes()
         self._unused = self._folder
         """The folder that is removed in the end: the copy, and after the swap the one before."""
-        self._idle: edge.EdgeShard | None = None
-        """The shard in that folder."""
-        self._unflushed = 0
+        self._idle: ShardProcess | None = None
+        """The process that holds the shard in that folder."""
+        self._operations = 0
         self.report = Report("failed")
 
     async def __call__(self) -> Report:
@@ -77,14 +76,18 @@ class Run:
                 await self._check_room()
                 await self._copy()
                 await self._optimise()
-                shard = self._open()
+                shard = await self._open()
                 await self._catch_up(shard)
                 async with collection.writing(patient=True):
+                    started = time.perf_counter()
                     await self._replay(shard, len(self._journal))
-                    self._idle = collection.swap(self._folder.name, shard, self._unflushed)
-                    del shard
+                    self._idle = collection.swap(self._folder.name, shard)
                     self._unused = superseded
-                    self._note(result="done", journal_operations=self._journal.operations)
+                    self._note(
+                        result="done",
+                        swap_seconds=time.perf_counter() - started,
+                        journal_writes=self._journal.writes,
+                    )
         except TimeoutError:
             seconds = self._settings.vector_optimise_deadline_seconds
             raise RunGivenUpError("deadline", f"it took longer than {seconds:g} s") from None
@@ -92,7 +95,7 @@ class Run:
             collection.journal = None
             if self.report.result != "done":
                 collection.record.changes.add(self._before)
-            await _to_its_end(self._clean_up())
+            await to_its_end(self._clean_up())
         return self.report
 
     def _note(self, **fields: object) -> None:
@@ -110,7 +113,7 @@ class Run:
         """Copy the folder as the last write left it; writes wait, reads do not."""
         collection, stop = self._collection, Event()
         async with collection.writing(patient=True):
-            collection.fold()
+            self._operations = await collection.fold()
             started = time.perf_counter()
             seconds = self._settings.vector_optimise_copy_seconds
             try:
@@ -140,37 +143,27 @@ class Run:
         answer = msgspec.json.decode(output, type=Answer)
         self._note(optimised=answer.optimised, child_peak_bytes=answer.peak_bytes)
 
-    def _open(self) -> edge.EdgeShard:
-        # A thread would be of no use: the library holds the interpreter's lock while it opens a shard.
+    async def _open(self) -> ShardProcess:
         started = time.perf_counter()
-        config = edge_config(self._collection.manifest.settings)
-        self._idle = call(edge.EdgeShard.load, str(self._folder), config)
+        settings = self._collection.manifest.settings
+        self._idle, _ = await start_open(self._folder, settings, self._operations)
         self._note(open_seconds=time.perf_counter() - started)
         return self._idle
 
-    async def _catch_up(self, shard: edge.EdgeShard) -> None:
+    async def _catch_up(self, shard: ShardProcess) -> None:
         """Replay three times while writes go on: each time less has come meanwhile, if they are slower."""
         for _ in range(3):
             await self._replay(shard, len(self._journal))
 
-    async def _replay(self, shard: edge.EdgeShard, count: int) -> None:
+    async def _replay(self, shard: ShardProcess, count: int) -> None:
         for _ in range(count):
             self._check_journal()
             entry = self._journal.next()
             if entry is None:
                 return
-            accepted = True
-            try:
-                call(shard.update, entry.change.operation)
-            except VectorEngineError:
-                accepted = False
-            if accepted != entry.accepted:
-                raise RunGivenUpError("diverged", "an operation had another result on the copy")
-            self._unflushed += 1
-            if self._unflushed >= FLUSH_AFTER_OPERATIONS:
-                call(shard.flush)
-                self._unflushed = 0
-            await asyncio.sleep(0)
+            answer = await shard.ask(entry.question)
+            if (answer.error is not None) != entry.refused:
+                raise RunGivenUpError("diverged", "a write had another result on the copy")
 
     def _check_journal(self) -> None:
         if self._journal.full.is_set():
@@ -178,14 +171,7 @@ class Run:
 
     async def _clean_up(self) -> None:
         if self._idle is not None:
-            try:
-                # Closing writes to the disk, and stops the process meanwhile: most is written before.
-                await _in_thread(Event(), sync, self._unused)
-                started = time.perf_counter()
-                call(self._idle.close)
-                self._note(close_seconds=time.perf_counter() - started)
-            except (OSError, VectorEngineError) as error:
-                log.warning("closing %s, which is removed: %s", self._unused, error)
+            await self._idle.abandon()
             self._idle = None
         await _in_thread(Event(), shutil.rmtree, self._unused, ignore_errors=True)
 
@@ -205,16 +191,6 @@ async def _child(folder: Path) -> AsyncIterator[Process]:
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def _to_its_end(work: Coroutine[object, object, None]) -> None:
-    """Do `work` whole; a cancellation that comes meanwhile holds afterwards."""
-    working = asyncio.create_task(work)
-    try:
-        await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait({working})
-        raise
 
 
 async def _in_thread(

@@ -1,4 +1,8 @@
+from typing import TypeVar
+
 import msgspec
+
+from quarry_local.vector_engine.errors import FormatError
 
 PointId = int | str
 """An unsigned 64-bit integer or the text of a UUID."""
@@ -16,3 +20,16 @@ class SparseVector(Wire, frozen=True):
 
 
 NamedVectors = dict[str, list[float] | SparseVector]
+
+
+BodyT = TypeVar("BodyT")
+
+
+def decoded(decoder: msgspec.json.Decoder[BodyT], body: bytes) -> BodyT:
+    """Return what a body holds; raises `FormatError`."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"JSON body: {error}") from None
+    except RecursionError:
+        raise FormatError("JSON body: nested too deeply") from None

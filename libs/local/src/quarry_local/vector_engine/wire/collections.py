@@ -1,6 +1,8 @@
 """Bodies of the requests that make and change collections and their payload indexes."""
 
-from typing import Literal
+from typing import Literal, TypeVar
+
+import msgspec
 
 from quarry_local.vector_engine.wire.base import Wire
 
@@ -120,3 +122,29 @@ class CreateIndex(Wire, frozen=True):
 
     field_name: str
     field_schema: IndexType | IndexParams
+
+
+ConfigT = TypeVar("ConfigT", HnswConfig, OptimizersConfig)
+
+
+def given_fields(source: msgspec.Struct) -> dict[str, object]:
+    """Return the fields that are set."""
+    return {name: value for name in source.__struct_fields__ if (value := getattr(source, name)) is not None}
+
+
+def merged(old: ConfigT | None, new: ConfigT | None) -> ConfigT | None:
+    """Return `old` with what `new` sets."""
+    if old is None or new is None:
+        return new or old
+    return msgspec.structs.replace(old, **given_fields(new))
+
+
+def updated(old: CreateCollection, update: UpdateCollection) -> CreateCollection:
+    """Return the settings of a collection with what `update` sets; metadata that is null goes."""
+    metadata = {**(old.metadata or {}), **(update.metadata or {})}
+    return msgspec.structs.replace(
+        old,
+        hnsw_config=merged(old.hnsw_config, update.hnsw_config),
+        optimizers_config=merged(old.optimizers_config, update.optimizers_config),
+        metadata={key: value for key, value in metadata.items() if value is not None} or None,
+    )

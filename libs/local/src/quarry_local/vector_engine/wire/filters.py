@@ -1,5 +1,5 @@
 """Filters. Qdrant tells conditions apart by the fields they have, so one struct here holds every kind;
-`quarry_local.vector_engine.filters` checks that exactly one was meant.
+`quarry_local.vector_engine.shards.filters` checks that exactly one was meant.
 """
 
 from __future__ import annotations

@@ -5,13 +5,12 @@ import signal
 from pathlib import Path
 from threading import Event
 
-import qdrant_edge as edge
-
 from quarry_local.vector_engine import collection
 from quarry_local.vector_engine.__main__ import main
 from quarry_local.vector_engine.collection import Collection, Manifest
 from quarry_local.vector_engine.optimisation import run
 from quarry_local.vector_engine.optimisation.run import Run
+from quarry_local.vector_engine.shards.process import ShardProcess
 
 
 def die() -> None:
@@ -23,13 +22,13 @@ def copying(source: Path, target: Path, seconds: float, stop: Event) -> None:
     die()
 
 
-def opened(self: Run) -> edge.EdgeShard:
-    OPEN(self)
+async def opened(self: Run) -> ShardProcess:
+    await OPEN(self)
     die()
     raise AssertionError
 
 
-async def replaying(self: Run, shard: edge.EdgeShard, count: int) -> None:
+async def replaying(self: Run, shard: ShardProcess, count: int) -> None:
     await REPLAY(self, shard, 1)
     die()
 
@@ -41,8 +40,8 @@ def swapping(folder: Path, manifest: Manifest) -> None:
     WRITE(folder, manifest)
 
 
-def swapped(self: Collection, folder: str, shard: edge.EdgeShard, unflushed: int) -> edge.EdgeShard:
-    SWAP(self, folder, shard, unflushed)
+def swapped(self: Collection, folder: str, shard: ShardProcess) -> ShardProcess:
+    SWAP(self, folder, shard)
     die()
     raise AssertionError
 

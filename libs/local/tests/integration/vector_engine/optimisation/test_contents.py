@@ -71,7 +71,7 @@ async def test_writes_that_begin_before_a_run_and_end_after_it_are_kept(engine: 
 
         assert await writing > 1
         assert [report["result"] for report in reports] == ["done", "done"]
-        assert all(report["journal_operations"] for report in reports)
+        assert all(report["journal_writes"] for report in reports)
         await check(client, model)
 
 

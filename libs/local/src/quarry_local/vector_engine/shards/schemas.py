@@ -8,7 +8,7 @@ import msgspec
 import qdrant_edge as edge
 
 from quarry_local.vector_engine.errors import WrongInputError
-from quarry_local.vector_engine.vectors import DEFAULT, VectorSchema
+from quarry_local.vector_engine.shards.vectors import DEFAULT, VectorSchema
 from quarry_local.vector_engine.wire.collections import (
     CreateCollection,
     HnswConfig,
@@ -18,6 +18,8 @@ from quarry_local.vector_engine.wire.collections import (
     Quantization,
     SparseVectorParams,
     VectorParams,
+    given_fields,
+    merged,
 )
 
 MAX_VECTOR_SIZE = 65_536
@@ -128,26 +130,12 @@ def single_threaded_config(source: CreateCollection) -> edge.EdgeConfig:
     )
 
 
-def merged(old: HnswConfig | None, new: HnswConfig | None) -> HnswConfig | None:
-    """Return `old` with what `new` sets."""
-    if old is None or new is None:
-        return new or old
-    return msgspec.structs.replace(old, **_given(new))
-
-
-def merged_optimizers(old: OptimizersConfig | None, new: OptimizersConfig | None) -> OptimizersConfig | None:
-    """Return `old` with what `new` sets."""
-    if old is None or new is None:
-        return new or old
-    return msgspec.structs.replace(old, **_given(new))
-
-
 def edge_index(source: IndexType | IndexParams) -> edge.PayloadSchemaType | edge.PayloadSchemaParams:
     """Return a payload index's schema; raises `WrongInputError` for settings its type does not have."""
     if isinstance(source, str):
         return INDEXES[source][0]
     _, build, allowed = INDEXES[source.type]
-    given = {name: value for name, value in _given(source).items() if name != "type"}
+    given = {name: value for name, value in given_fields(source).items() if name != "type"}
     if foreign := sorted(given.keys() - allowed):
         raise WrongInputError(f"an index of type {source.type} has no setting {', '.join(foreign)}")
     if "tokenizer" in given:
@@ -173,10 +161,6 @@ def index_of(info: edge.PayloadIndexInfo) -> IndexParams:
     if "tokenizer" in given:
         given["tokenizer"] = names.get(str(given["tokenizer"]))
     return IndexParams(kind, **given)
-
-
-def _given(source: msgspec.Struct) -> dict[str, object]:
-    return {name: value for name in source.__struct_fields__ if (value := getattr(source, name)) is not None}
 
 
 def _dense(source: CreateCollection) -> dict[str, VectorParams]:
@@ -227,7 +211,7 @@ def _hnsw(source: HnswConfig | None) -> edge.HnswIndexConfig | None:
 
 
 def _optimizers(source: OptimizersConfig | None) -> edge.EdgeOptimizersConfig | None:
-    return None if source is None else edge.EdgeOptimizersConfig(**_given(source))  # type: ignore[arg-type]
+    return None if source is None else edge.EdgeOptimizersConfig(**given_fields(source))  # type: ignore[arg-type]
 
 
 def _quantization(source: Quantization | None) -> edge.ScalarQuantizationConfig | None:

@@ -8,10 +8,10 @@ from typing import TypeAlias, TypeVar
 import msgspec
 import qdrant_edge as edge
 
-from quarry_local.vector_engine.edge import call
 from quarry_local.vector_engine.errors import WrongInputError
-from quarry_local.vector_engine.filters import edge_filter, point_id
-from quarry_local.vector_engine.vectors import VectorSchema
+from quarry_local.vector_engine.shards.edge import call
+from quarry_local.vector_engine.shards.filters import edge_filter, point_id
+from quarry_local.vector_engine.shards.vectors import VectorSchema
 from quarry_local.vector_engine.wire.base import PointId, Wire
 from quarry_local.vector_engine.wire.filters import Filter
 from quarry_local.vector_engine.wire.points import (

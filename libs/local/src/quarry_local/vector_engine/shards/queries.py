@@ -6,10 +6,10 @@ from typing import Literal
 
 import qdrant_edge as edge
 
-from quarry_local.vector_engine.edge import call
 from quarry_local.vector_engine.errors import WrongInputError
-from quarry_local.vector_engine.filters import edge_filter
-from quarry_local.vector_engine.vectors import DEFAULT, VectorSchema
+from quarry_local.vector_engine.shards.edge import call
+from quarry_local.vector_engine.shards.filters import edge_filter
+from quarry_local.vector_engine.shards.vectors import DEFAULT, VectorSchema
 from quarry_local.vector_engine.wire.base import SparseVector
 from quarry_local.vector_engine.wire.queries import (
     Facet,

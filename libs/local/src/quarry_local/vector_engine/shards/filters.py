@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import qdrant_edge as edge
 
-from quarry_local.vector_engine.edge import call
 from quarry_local.vector_engine.errors import WrongInputError
+from quarry_local.vector_engine.shards.edge import call
 from quarry_local.vector_engine.wire.base import PointId
 from quarry_local.vector_engine.wire.filters import (
     Condition,
