@@ -103,19 +103,24 @@ class Filler:
         return unit
 
 
+def dense_leg(vector: list[float], tenant_id: UUID) -> dict[str, object]:
+    """Return a query for the ten nearest chunks of a tenant that searches see."""
+    tenant = {"key": "tenant_id", "match": {"value": str(tenant_id)}}
+    return {
+        "query": vector,
+        "using": DENSE,
+        "limit": 10,
+        "filter": {"must": [tenant, {"key": "active", "match": {"value": 1}}]},
+    }
+
+
 async def recall(platform: Platform, tenants: Sequence[UUID], filler: Filler) -> float:
     """Return how much of the ten nearest chunks by exact search the dense leg finds, on average."""
     shares = []
     url = f"{platform.plan.shared['QDRANT_URL']}/collections/{filler.collection}/points/query/batch"
     async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         for number, vector in enumerate(filler.likely()):
-            tenant = {"key": "tenant_id", "match": {"value": str(tenants[number % len(tenants)])}}
-            leg = {
-                "query": vector.tolist(),
-                "using": DENSE,
-                "limit": 10,
-                "filter": {"must": [tenant, {"key": "active", "match": {"value": 1}}]},
-            }
+            leg = dense_leg(vector.tolist(), tenants[number % len(tenants)])
             # As searches ask for it: never fewer than two hundred, of which ten are compared.
             found = leg | {"limit": LEG_LIMIT, "params": {"hnsw_ef": LEG_LIMIT}}
             asked = {"searches": [leg | {"params": {"exact": True}}, found]}

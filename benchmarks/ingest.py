@@ -9,9 +9,9 @@ from statistics import median
 
 import msgspec
 from benchmarks import embedder
-from benchmarks.cpu import Meter
 from benchmarks.documents import SENDERS, SHORT_WORDS, Text, in_batches, open_jobs
 from benchmarks.texts import Writer
+from benchmarks.usage import Meter
 from tests.platform import Platform, Tenant
 
 from quarry_common.embedding.protocol import Embedder

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 import msgspec
-from benchmarks.cpu import OWN, Meter
+from benchmarks.usage import OWN, Meter
 from tests.platform import Platform, Tenant
 
 from quarry_local.errors import MissingProgramError

@@ -8,11 +8,12 @@ from statistics import median
 from typing import Final
 
 import msgspec
-from benchmarks import beside, embedder, outage
+from benchmarks import beside, embedder, outage, swap
 from benchmarks.figures import Figures
 from benchmarks.filling import Filler, recall
 from benchmarks.load import Rounds, Sender, Tell, summary, wrk
 from benchmarks.texts import Writer
+from benchmarks.usage import resident_bytes
 from tests.platform import Platform, Tenant
 
 LIMIT: Final = 10
@@ -99,11 +100,12 @@ async def searched(
         loads += [await _rounds("repeated", again, clients, sizes, tell) for clients in (1, 8)]
     stages = await _stages(tenants, writer.queries(STAGED))
     found_recall = await recall(platform, [tenant.id for tenant in tenants], filler)
-    engine_mb = platform.process("vector-engine").memory_info().rss / 1e6
+    engine_mb = resident_bytes(platform.process("vector-engine")) / 1e6
     figures = []
     if sizes.imported:
         figures.append(await outage.measure(platform, tenants[0], tell))
         figures.append(await beside.measure(platform, fresh, sizes.imported, tell))
+        figures.append(await swap.measure(platform, [tenant.id for tenant in tenants], filler, tell))
     return Search(
         tenants=len(tenants),
         chunks=sizes.chunks,

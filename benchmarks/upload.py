@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 from benchmarks.figures import Figure, Figures
+from benchmarks.usage import resident_bytes
 from tests.platform import Platform, Tenant
 
 SIZE_BYTES = 100 * 1000 * 1000
@@ -50,14 +51,10 @@ async def _peak(process: psutil.Process, work: Coroutine[object, object, None]) 
     task = asyncio.create_task(work)
     most = 0
     while not task.done():
-        most = max(most, _resident(process))
+        most = max(most, resident_bytes(process))
         await asyncio.sleep(SAMPLE_SECONDS)
     await task
     return most
-
-
-def _resident(process: psutil.Process) -> int:
-    return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
 
 
 def _write(file: Path) -> None:

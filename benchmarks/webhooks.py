@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import msgspec
-from benchmarks.cpu import Meter
 from benchmarks.figures import Figure, Figures, percentile
+from benchmarks.usage import Meter
 from nats.aio.client import Client as Bus
 from tests.platform import Platform
 

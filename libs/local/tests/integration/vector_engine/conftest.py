@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 from qdrant_client import AsyncQdrantClient
 
@@ -80,6 +81,18 @@ class Engine:
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
+
+
+def shards_of(engine: Engine) -> list[psutil.Process]:
+    """Return the processes that hold shards."""
+    assert engine.process is not None
+    found = []
+    for child in psutil.Process(engine.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # a child that is not waited for yet
+            # Between fork and exec one still has the engine's command line.
+            if "quarry_local.vector_engine.shards" in child.cmdline():
+                found.append(child)
+    return found
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from .conftest import Engine, running
+from .conftest import Engine, running, shards_of
 
 STOP_SECONDS = 15.0
 
@@ -187,6 +188,46 @@ async def test_sigterm_lets_running_requests_finish(engine: Engine) -> None:
     engine.start()
     async with connected(engine) as client:
         assert (await client.count("c")).count == 8_000
+
+
+async def test_a_shard_whose_process_dies_ends_the_engine_and_loses_nothing(engine: Engine) -> None:
+    async with connected(engine) as client:
+        await create(client)
+        await client.upsert("c", [point(1, v=1)])
+        (shard,) = shards_of(engine)
+        shard.suspend()
+        asked = asyncio.create_task(payloads(client))
+        await asyncio.sleep(0.1)  # it has reached the process, which cannot answer
+        shard.kill()
+
+        with pytest.raises((UnexpectedResponse, ResponseHandlingException)):
+            await asked
+    assert engine.process is not None
+    assert await asyncio.to_thread(engine.process.wait, STOP_SECONDS) == 1
+    assert "the process that holds the shard of c has died" in engine.log.read_text()
+    assert "Traceback" not in engine.log.read_text()
+
+    engine.start()
+
+    async with connected(engine) as client:
+        assert await payloads(client) == {1: {"v": 1}}
+
+
+async def test_the_processes_of_shards_end_with_the_engine(engine: Engine) -> None:
+    async with connected(engine) as client:
+        await create(client, "a")
+        await create(client, "b")
+        found = shards_of(engine)
+        assert len(found) == 2
+        await client.delete_collection("a")
+        assert len(shards_of(engine)) == 1
+    for process in shards_of(engine):
+        process.suspend()  # it cannot end by itself now
+    engine.kill()
+
+    gone, _ = psutil.wait_procs(found, STOP_SECONDS)
+
+    assert len(gone) == 2
 
 
 def refused_start(path: Path, port: int) -> tuple[int, str]:

@@ -64,7 +64,9 @@ class Answering(Frames):
 
     async def _result(self, question: Question, changes: Changes) -> object:
         if question.operation == CREATE:
-            return self._create(decoded(_CREATE, question.body))
+            told = decoded(_CREATE, question.body)
+            create(Path(told.folder), told.settings)
+            return True
         if question.operation == OPEN:
             return self._open(decoded(_OPEN, question.body))
         if self._shard is None:
@@ -74,9 +76,6 @@ class Answering(Frames):
         if operation.body is None:
             return await operation.answer(target)
         return await operation.answer(target, decoded(operation.body, question.body))
-
-    def _create(self, told: Create) -> None:
-        create(Path(told.folder), told.settings)
 
     def _open(self, told: Open) -> Opened:
         self._shard = Shard(Path(told.folder), told.settings, told.operations)

@@ -1,4 +1,4 @@
-"""CPU seconds of each process of the platform, those it started included."""
+"""What processes use, those they started included: CPU seconds, and memory."""
 
 import psutil
 
@@ -40,3 +40,8 @@ def _used(process: psutil.Process, with_children: bool) -> float:
             continue
         total += float(used.user + used.system + used.children_user + used.children_system)
     return total
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    """Return what a process and its children have in memory; pages that they share count for each."""
+    return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
