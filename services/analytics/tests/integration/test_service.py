@@ -154,6 +154,23 @@ async def test_a_forgotten_user_is_in_no_figure_and_what_comes_late_is_not_taken
     assert kept == digest_of("anna")
 
 
+async def test_what_is_kept_of_a_query_on_a_day_lies_together(
+    recording: Recording, refreshing: Refreshing, database: Database
+) -> None:
+    tenant = new_id()
+    made = world(7, [tenant], NOW - timedelta(days=2), 1.0, 400)
+    await recording.take(made.messages())
+    await refreshing.refresh()
+
+    async with database.tenant_transaction(tenant) as connection:
+        rows = await connection.fetch(
+            "SELECT day, query_hash, mode, collection FROM query_days ORDER BY day, ctid"
+        )
+
+    assert len(rows) > 50
+    assert [tuple(row) for row in rows] == sorted(tuple(row) for row in rows)
+
+
 async def test_days_go_as_a_whole_and_tenants_may_keep_less(
     recording: Recording, refreshing: Refreshing, database: Database
 ) -> None:
