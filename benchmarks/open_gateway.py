@@ -19,8 +19,8 @@ from quarry_common.service import run
 from quarry_gateway import app
 from quarry_gateway.domain import Caller
 from quarry_gateway.gateway import Gateway
+from quarry_gateway.http.operations import Connection
 from quarry_gateway.limits.searches import SearchQuota
-from quarry_gateway.operations import Connection
 from quarry_gateway.service import definition
 
 

@@ -9,13 +9,13 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from quarry_gateway.access import authorize
-from quarry_gateway.cors import Origins, preflight_headers
+from quarry_gateway.access.admission import authorize
+from quarry_gateway.access.cors import Origins, preflight_headers
 from quarry_gateway.domain import Caller
-from quarry_gateway.edge import Edge
 from quarry_gateway.gateway import Gateway
+from quarry_gateway.http.edge import Edge
+from quarry_gateway.http.problems import answer_error
 from quarry_gateway.openapi import describe
-from quarry_gateway.problems import answer_error
 from quarry_gateway.routes import HANDLERS
 from quarry_gateway.routes.system import VERSION
 

@@ -13,7 +13,7 @@ from quarry_common.contracts.jobs import Job, JobDetail
 from quarry_common.contracts.signing_keys import TokenIssuer
 from quarry_common.contracts.tenancy import TENANT_SCOPES, Quotas, Scope, Tenant, TenantState
 from quarry_common.errors import FieldError, ForbiddenError, UnauthenticatedError, ValidationError
-from quarry_gateway.search_tokens import SearchToken
+from quarry_gateway.access.search_tokens import SearchToken
 
 TENANT_HEADER = "X-Tenant"
 

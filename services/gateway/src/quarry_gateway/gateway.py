@@ -15,16 +15,16 @@ from quarry_common.errors import UnavailableError
 from quarry_common.health import Health
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.service import Part
+from quarry_gateway.access.auth import Authenticator
+from quarry_gateway.access.cors import Origins
+from quarry_gateway.access.event_tokens import EventTokens
+from quarry_gateway.access.trespasses import Trespasses
 from quarry_gateway.audit import AuditTrail
-from quarry_gateway.auth import Authenticator
-from quarry_gateway.cors import Origins
 from quarry_gateway.domain import Caller
 from quarry_gateway.event_streams.room import Room
-from quarry_gateway.event_tokens import EventTokens
 from quarry_gateway.interaction_log import InteractionLog
 from quarry_gateway.limits.limits import Limits
 from quarry_gateway.settings import GatewaySettings
-from quarry_gateway.trespasses import Trespasses
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ReplyT = TypeVar("ReplyT", bound=msgspec.Struct)

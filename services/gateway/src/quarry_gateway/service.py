@@ -11,16 +11,16 @@ from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.service import Service, ServiceDefinition
 from quarry_common.telemetry.tracing import instance_id
+from quarry_gateway.access.auth import Authenticator
+from quarry_gateway.access.cors import Origins
 from quarry_gateway.app import create_app
 from quarry_gateway.audit import AuditTrail
-from quarry_gateway.auth import Authenticator
-from quarry_gateway.checks import MESSAGE_BUS, open_checks
-from quarry_gateway.cors import Origins
 from quarry_gateway.gateway import Gateway
-from quarry_gateway.health_watch import HealthWatch
+from quarry_gateway.health.checks import MESSAGE_BUS, open_checks
+from quarry_gateway.health.watch import HealthWatch
+from quarry_gateway.http.server import HttpServer
 from quarry_gateway.interaction_log import InteractionLog
 from quarry_gateway.limits.limits import open_limits
-from quarry_gateway.server import HttpServer
 from quarry_gateway.settings import GatewaySettings
 
 SERVICE = "gateway"

@@ -12,7 +12,7 @@ from quarry_common.settings import (
     ProcessSettings,
     QdrantSettings,
 )
-from quarry_gateway.addresses import Network, parse_networks
+from quarry_gateway.access.addresses import Network, parse_networks
 
 MIN_EVENT_KEY = 32
 

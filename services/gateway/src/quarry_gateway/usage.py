@@ -19,8 +19,8 @@ from quarry_common.contracts.usage import (
     UsageRange,
 )
 from quarry_common.errors import FieldError
+from quarry_gateway.forms.validation import refuse
 from quarry_gateway.gateway import Gateway
-from quarry_gateway.validation import refuse
 
 MAX_DAYS: Final = 400
 USUAL_DAYS: Final = 30

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from quarry_gateway.server import HttpServer
+from quarry_gateway.http.server import HttpServer
 from quarry_gateway.service import build
 from quarry_gateway.settings import GatewaySettings
 from quarry_local.testing import nats_server

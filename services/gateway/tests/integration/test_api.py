@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from quarry_common.contracts.filters import AnyOf, Field
-from quarry_gateway.server import AddressInUseError, HttpServer
+from quarry_gateway.http.server import AddressInUseError, HttpServer
 
 
 async def test_collections_are_made_read_listed_and_deleted(client) -> None:

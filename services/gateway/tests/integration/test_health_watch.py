@@ -17,8 +17,8 @@ from quarry_common.health import Health
 from quarry_common.messaging import broker
 from quarry_common.messaging.provision import provision
 from quarry_common.messaging.rpc import RpcClient
-from quarry_gateway.checks import CACHE, MESSAGE_BUS, open_checks
-from quarry_gateway.health_watch import HealthWatch
+from quarry_gateway.health.checks import CACHE, MESSAGE_BUS, open_checks
+from quarry_gateway.health.watch import HealthWatch
 from quarry_gateway.settings import GatewaySettings
 from quarry_local.ports import free_port
 from quarry_local.servers import redis

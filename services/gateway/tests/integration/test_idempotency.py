@@ -5,7 +5,7 @@ import re
 import pytest
 
 from quarry_common.ids import new_id
-from quarry_gateway.operations import OPERATION
+from quarry_gateway.http.operations import OPERATION
 from quarry_gateway.routes import HANDLERS
 
 POSTS = [

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from quarry_gateway.addresses import MAX_HOPS, client_address, parse_networks, within
+from quarry_gateway.access.addresses import MAX_HOPS, client_address, parse_networks, within
 from quarry_gateway.settings import GatewaySettings
 
 PROXIES = parse_networks("10.0.0.0/8, 192.168.1.1, fd00::/8")

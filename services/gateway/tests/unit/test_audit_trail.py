@@ -24,10 +24,11 @@ from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import UnavailableError, ValidationError
 from quarry_common.ids import new_id
 from quarry_common.messaging.rpc import RpcClient
-from quarry_gateway import audit, trespasses
+from quarry_gateway import audit
+from quarry_gateway.access import trespasses
+from quarry_gateway.access.trespasses import Trespasses
 from quarry_gateway.audit import AuditTrail
 from quarry_gateway.domain import Caller
-from quarry_gateway.trespasses import Trespasses
 
 TENANT, OTHER = new_id(), new_id()
 CALLER = Caller(key_id=new_id(), kind=ActorKind.KEY, scopes=frozenset(), tenant=TENANT, tenant_slug="acme")

@@ -24,7 +24,7 @@ from quarry_common.contracts.signing_keys import (
 from quarry_common.contracts.tenancy import TENANT_SCOPES
 from quarry_common.ids import new_id
 from quarry_gateway.domain import Caller
-from quarry_gateway.problems import answer_error
+from quarry_gateway.http.problems import answer_error
 from quarry_gateway.routes import domains, signing_keys
 from quarry_gateway.settings import GatewaySettings
 

@@ -6,10 +6,10 @@ from typing import cast
 import httpx
 import pytest
 
-from quarry_gateway import reference
 from quarry_gateway.app import create_app
-from quarry_gateway.edge import Edge
 from quarry_gateway.gateway import Gateway
+from quarry_gateway.http.edge import Edge
+from quarry_gateway.openapi import reference
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -3,7 +3,7 @@ from uuid import UUID
 
 from quarry_common.contracts.events import HealthCheckFailed, HealthRecovered
 from quarry_common.health import CheckResult
-from quarry_gateway.health_changes import MAX_WAITING, HealthChanges, HealthEvent
+from quarry_gateway.health.changes import MAX_WAITING, HealthChanges, HealthEvent
 
 START = datetime(2027, 1, 31, 9, tzinfo=UTC)
 WELL = CheckResult(ok=True, latency_ms=1.0)

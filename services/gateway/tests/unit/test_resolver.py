@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from quarry_common.errors import ErrorData, RemoteError, UnavailableError
-from quarry_gateway.resolver import Resolver
+from quarry_gateway.access.resolver import Resolver
 
 
 async def test_one_question_is_asked_for_many_and_survives_one_that_goes_away() -> None:

@@ -20,9 +20,9 @@ from quarry_gateway.domain import (
     require_scope,
     require_unexpired,
 )
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY
+from quarry_gateway.http.operations import OPERATION, Operation
 from quarry_gateway.openapi import describe
-from quarry_gateway.operations import OPERATION, Operation
 from quarry_gateway.routes import HANDLERS
 from quarry_gateway.routes.system import VERSION
 

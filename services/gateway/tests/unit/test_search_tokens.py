@@ -31,8 +31,8 @@ from quarry_common.contracts.signing_keys import TokenIssuer
 from quarry_common.contracts.tenancy import PLAN_QUOTAS, Plan
 from quarry_common.errors import UnauthenticatedError
 from quarry_common.ids import new_id
-from quarry_gateway import search_tokens
-from quarry_gateway.search_tokens import SearchToken, SearchTokens, key_id_of, narrowed
+from quarry_gateway.access import search_tokens
+from quarry_gateway.access.search_tokens import SearchToken, SearchTokens, key_id_of, narrowed
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 IAT = int(NOW.timestamp())

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from quarry_common.errors import MalformedError, QuarryError, ValidationError
-from quarry_gateway.forms import DocumentForm, wrong_metadata
-from quarry_gateway.validation import (
+from quarry_gateway.forms.documents import DocumentForm, wrong_metadata
+from quarry_gateway.forms.validation import (
     MAX_ERRORS,
     check,
     decode_json,

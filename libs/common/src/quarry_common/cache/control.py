@@ -13,9 +13,9 @@ from quarry_common.contracts.caches import (
     FORGET,
     PURGE_REDIS,
     REPORT,
+    CacheForgotten,
     CacheStats,
     ForgetCached,
-    Forgotten,
     InstanceCaches,
     PurgeRedis,
     RedisPurged,
@@ -76,8 +76,8 @@ class CacheControl:
                 usage = await self._redis_usage()
         return InstanceCaches(self._service, self._instance, [each.stats() for each in self._caches], usage)
 
-    async def _told_to_forget(self, asked: ForgetCached) -> Forgotten:
-        return Forgotten(self._service, self._instance, await self._forget(asked))
+    async def _told_to_forget(self, asked: ForgetCached) -> CacheForgotten:
+        return CacheForgotten(self._service, self._instance, await self._forget(asked))
 
 
 def control_of(

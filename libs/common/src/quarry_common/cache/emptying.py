@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from quarry_common.contracts.caches import FORGET, PURGE_REDIS, ForgetCached, Forgotten, PurgeRedis
+from quarry_common.contracts.caches import FORGET, PURGE_REDIS, CacheForgotten, ForgetCached, PurgeRedis
 from quarry_common.ids import new_id
 from quarry_common.messaging.rpc import RpcClient
 
@@ -21,7 +21,7 @@ class Emptied(msgspec.Struct, frozen=True):
 
     answered: int
     """Processes."""
-    instances: list[Forgotten]
+    instances: list[CacheForgotten]
     memory_entries: int
     redis_entries: int
     complete: bool
@@ -48,12 +48,14 @@ async def empty(rpc: RpcClient, tenant_id: UUID | None, *, gather_seconds: float
     )
 
 
-def _names(told: Sequence[Forgotten]) -> set[tuple[str, str]]:
+def _names(told: Sequence[CacheForgotten]) -> set[tuple[str, str]]:
     return {(each.service, each.instance) for each in told}
 
 
-def _together(told: Sequence[Forgotten]) -> list[Forgotten]:
+def _together(told: Sequence[CacheForgotten]) -> list[CacheForgotten]:
     entries: Counter[tuple[str, str]] = Counter()
     for each in told:
         entries[each.service, each.instance] += each.entries
-    return [Forgotten(service, instance, count) for (service, instance), count in sorted(entries.items())]
+    return [
+        CacheForgotten(service, instance, count) for (service, instance), count in sorted(entries.items())
+    ]

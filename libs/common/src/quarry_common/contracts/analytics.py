@@ -201,7 +201,7 @@ class ForgetUser(msgspec.Struct, frozen=True):
     user_id: str
 
 
-class Forgotten(msgspec.Struct, frozen=True):
+class UserForgotten(msgspec.Struct, frozen=True):
     """What was deleted."""
 
     searches: int
@@ -396,7 +396,7 @@ TRENDING = RpcMethod("analytics", "trending", TrendingOf, Trends)
 STATS = RpcMethod("analytics", "stats", Selection, StatsReply)
 TIMESERIES = RpcMethod("analytics", "timeseries", TimeseriesOf, Timeseries)
 USER = RpcMethod("analytics", "user", UserOf, UserReply)
-FORGET_USER = RpcMethod("analytics", "forget_user", ForgetUser, Forgotten)
+FORGET_USER = RpcMethod("analytics", "forget_user", ForgetUser, UserForgotten)
 EXPORT = RpcMethod("analytics", "export", ExportOf, ExportPage)
 GET_RETENTION = RpcMethod("analytics", "get_retention", RetentionOf, Retention)
 SET_RETENTION = RpcMethod("analytics", "set_retention", Retention, Retention)

@@ -66,7 +66,7 @@ class ForgetCached(msgspec.Struct, frozen=True):
     purge_id: UUID
 
 
-class Forgotten(msgspec.Struct, frozen=True):
+class CacheForgotten(msgspec.Struct, frozen=True):
     """What one process had in memory and has forgotten."""
 
     service: str
@@ -88,5 +88,5 @@ class RedisPurged(msgspec.Struct, frozen=True):
 
 
 REPORT = RpcMethod("caches", "report", Nothing, InstanceCaches)
-FORGET = RpcMethod("caches", "forget", ForgetCached, Forgotten)
+FORGET = RpcMethod("caches", "forget", ForgetCached, CacheForgotten)
 PURGE_REDIS = RpcMethod("search", "purge_redis", PurgeRedis, RedisPurged)

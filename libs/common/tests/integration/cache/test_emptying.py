@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from quarry_common.cache.control import CacheControl
 from quarry_common.cache.emptying import Emptied, empty
-from quarry_common.contracts.caches import PURGE_REDIS, ForgetCached, Forgotten, PurgeRedis, RedisPurged
+from quarry_common.contracts.caches import PURGE_REDIS, CacheForgotten, ForgetCached, PurgeRedis, RedisPurged
 from quarry_common.errors import UnavailableError
 from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcClient
@@ -67,7 +67,7 @@ async def test_everybody_forgets_before_and_after_redis_is_emptied(mortal_nats: 
         done = await empty(rpc, TENANT, gather_seconds=SECONDS)
 
     assert one.told == [("memory", TENANT), ("redis", TENANT), ("memory", TENANT)]
-    assert done == Emptied(1, [Forgotten("search", "one", 6)], 6, 7, complete=True)
+    assert done == Emptied(1, [CacheForgotten("search", "one", 6)], 6, 7, complete=True)
 
 
 async def test_of_many_processes_all_forget_and_one_empties_redis(mortal_nats: MortalNats) -> None:

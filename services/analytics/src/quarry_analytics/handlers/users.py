@@ -3,7 +3,7 @@
 from quarry_analytics import asking
 from quarry_analytics.domain.users import digest_of
 from quarry_analytics.repository import reading, recording, users
-from quarry_common.contracts.analytics import ForgetUser, Forgotten, UserOf, UserReply
+from quarry_common.contracts.analytics import ForgetUser, UserForgotten, UserOf, UserReply
 from quarry_common.errors import NotFoundError
 from quarry_common.postgres.pool import Database
 
@@ -33,7 +33,7 @@ class UserHandlers:
             queries=found[: asked.limit],
         )
 
-    async def forget(self, asked: ForgetUser) -> Forgotten:
+    async def forget(self, asked: ForgetUser) -> UserForgotten:
         """Delete what is recorded of a user; what comes late of the time before is not written down either.
 
         Raises `NotFoundError` when nothing was recorded: what comes late is kept out all the same.
@@ -45,4 +45,4 @@ class UserHandlers:
                 await recording.mark(connection, {(asked.tenant_id, day) for day in days})
         if not searches and not interactions:
             raise NotFoundError("Nothing is known of such a user.")
-        return Forgotten(searches, interactions)
+        return UserForgotten(searches, interactions)

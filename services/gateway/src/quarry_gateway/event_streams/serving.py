@@ -16,12 +16,12 @@ import msgspec
 from litestar.types import Receive, Send
 
 from quarry_common.errors import QuarryError
-from quarry_gateway import problems
-from quarry_gateway.access import credentials_of
+from quarry_gateway.access.admission import credentials_of
 from quarry_gateway.domain import Caller
-from quarry_gateway.edge import RELEASE_SLOT
 from quarry_gateway.gateway import Call, gateway_of
-from quarry_gateway.operations import Header
+from quarry_gateway.http import problems
+from quarry_gateway.http.edge import RELEASE_SLOT
+from quarry_gateway.http.operations import Header
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from quarry_common.contracts.domains import DomainName
 from quarry_common.contracts.search import UserId
 from quarry_common.contracts.tenancy import Slug
 from quarry_gateway.domain import TENANT_HEADER
-from quarry_gateway.forms import OF_CONTENT
+from quarry_gateway.forms.documents import OF_CONTENT
+from quarry_gateway.http.operations import OPERATION, PUBLIC, Operation
+from quarry_gateway.http.problems import Problem
+from quarry_gateway.ingest.uploads import JSON_FIELDS
 from quarry_gateway.openapi.replies import REF, problem_replies, replies_of, structs_of
-from quarry_gateway.operations import OPERATION, PUBLIC, Operation
-from quarry_gateway.problems import Problem
-from quarry_gateway.uploads import JSON_FIELDS
 
 Json = dict[str, Any]
 

@@ -3,8 +3,8 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from quarry_gateway.operations import PUBLIC, Header, Operation
-from quarry_gateway.problems import CONTENT_TYPE
+from quarry_gateway.http.operations import PUBLIC, Header, Operation
+from quarry_gateway.http.problems import CONTENT_TYPE
 
 Json = dict[str, Any]
 

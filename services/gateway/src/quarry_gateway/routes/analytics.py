@@ -1,7 +1,6 @@
 """What was searched, what was found and what was not."""
 
 from collections.abc import AsyncIterator
-from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -27,7 +26,6 @@ from quarry_common.contracts.analytics import (
     ExportPage,
     ExportRow,
     ForgetUser,
-    Forgotten,
     Queries,
     Ranked,
     Retention,
@@ -37,6 +35,7 @@ from quarry_common.contracts.analytics import (
     TimeseriesOf,
     TrendingOf,
     Trends,
+    UserForgotten,
     UserOf,
     UserReply,
 )
@@ -44,12 +43,12 @@ from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.contracts.search import SearchMode, UserId
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import FieldError
-from quarry_gateway.analytics_forms import Collection, Limit, RangeQuery, RankedQuery, selection_of
-from quarry_gateway.bodies import read_json
+from quarry_gateway.forms.analytics import Collection, Limit, RangeQuery, RankedQuery, selection_of
+from quarry_gateway.forms.validation import check, decode_query, refuse
 from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.tables import CSV, NDJSON, as_csv, as_ndjson, csv_header
-from quarry_gateway.validation import check, decode_query, refuse
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.tables import CSV, NDJSON, TableFormat, as_csv, as_ndjson, csv_header
 
 TAG = "Analytics"
 AT_A_TIME = 1_000
@@ -74,17 +73,10 @@ class TrendingQuery(msgspec.Struct, frozen=True, kw_only=True):
     mode: SearchMode | None = None
 
 
-class Table(StrEnum):
-    """In which form to answer."""
-
-    CSV = "csv"
-    NDJSON = "ndjson"
-
-
 class ExportQuery(RangeQuery, frozen=True, kw_only=True):
     """Which searches are meant, and in which form they are wanted."""
 
-    format: Table = Table.CSV
+    format: TableFormat = TableFormat.CSV
 
 
 class _UserInPath(msgspec.Struct, frozen=True):
@@ -263,7 +255,7 @@ async def searches_of_user(request: Call, user_id: FromPath[str]) -> Response[by
                 "late of "
                 "the time before is not recorded either, also of a user of whom nothing is known (404)."
             ),
-            replies={200: Forgotten},
+            replies={200: UserForgotten},
             errors=(404,),
         )
     ),
@@ -302,15 +294,17 @@ async def export_searches(request: Call) -> Stream:
     query = decode_query(request.scope["query_string"], ExportQuery)
     asked = ExportOf(selection=selection_of(query, request.auth), limit=AT_A_TIME)
     first = await gateway.ask(EXPORT, asked)
-    media_type = CSV if query.format is Table.CSV else NDJSON
+    media_type = CSV if query.format is TableFormat.CSV else NDJSON
     return Stream(_pieces(gateway, asked, first, query.format), media_type=media_type)
 
 
-async def _pieces(gateway: Gateway, asked: ExportOf, page: ExportPage, table: Table) -> AsyncIterator[str]:
-    if table is Table.CSV:
+async def _pieces(
+    gateway: Gateway, asked: ExportOf, page: ExportPage, table: TableFormat
+) -> AsyncIterator[str]:
+    if table is TableFormat.CSV:
         yield csv_header(ExportRow)
     while True:
-        yield as_csv(page.rows) if table is Table.CSV else as_ndjson(page.rows)
+        yield as_csv(page.rows) if table is TableFormat.CSV else as_ndjson(page.rows)
         if page.next_cursor is None:
             return
         page = await gateway.ask(EXPORT, msgspec.structs.replace(asked, cursor=page.next_cursor))

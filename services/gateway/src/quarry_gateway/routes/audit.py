@@ -16,10 +16,10 @@ from quarry_common.contracts.audit import (
     VerifyAudit,
 )
 from quarry_common.contracts.tenancy import PLATFORM_TENANT, Scope
+from quarry_gateway.forms.validation import decode_query
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
-from quarry_gateway.validation import decode_query
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 
 TAG = "Audit log"
 VERIFY_SECONDS = 60.0

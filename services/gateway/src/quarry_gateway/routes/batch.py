@@ -5,14 +5,14 @@ import math
 from litestar import Response, post
 
 from quarry_common.contracts.tenancy import Scope
-from quarry_gateway.access import charge
-from quarry_gateway.batch_reading import Batch, read_batch
-from quarry_gateway.batches import BatchReport, take_in_batch
-from quarry_gateway.bodies import buffered
+from quarry_gateway.access.admission import charge
+from quarry_gateway.forms.batches import Batch, read_batch
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.bodies import buffered
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.ingest.batches import BatchReport, take_in_batch
 from quarry_gateway.limits.buckets import Endpoint
-from quarry_gateway.operations import Operation, declare
 from quarry_gateway.routes.documents import TAG
 
 DOCUMENTS_PER_UNIT = 10

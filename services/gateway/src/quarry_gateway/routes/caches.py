@@ -8,11 +8,11 @@ from quarry_common.contracts.audit import Facts
 from quarry_common.contracts.caches import REPORT
 from quarry_common.contracts.rpc import Nothing
 from quarry_common.contracts.tenancy import Scope, Slug
-from quarry_gateway.cache_report import CacheReport, report
+from quarry_gateway.caches.purging import CachePurge, chosen, purge
+from quarry_gateway.caches.report import CacheReport, report
+from quarry_gateway.forms.validation import decode_query
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.purging import CachePurge, chosen, purge
-from quarry_gateway.validation import decode_query
+from quarry_gateway.http.operations import Operation, declare
 
 TAG = "Caches"
 

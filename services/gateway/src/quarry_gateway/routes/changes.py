@@ -22,16 +22,16 @@ from quarry_common.contracts.documents import (
 )
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import FieldError, ValidationError
-from quarry_gateway.bodies import JSON, MERGE_PATCH, read_json
-from quarry_gateway.conditions import ETAG, IF_MATCH, condition_of, etag
-from quarry_gateway.filtering import wrong_filter
-from quarry_gateway.forms import PatchForm, wrong_entries
+from quarry_gateway.forms.documents import PatchForm, wrong_entries
+from quarry_gateway.forms.filtering import wrong_filter
+from quarry_gateway.forms.validation import refuse
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import Cursor
+from quarry_gateway.http.bodies import JSON, MERGE_PATCH, read_json
+from quarry_gateway.http.conditions import ETAG, IF_MATCH, condition_of, etag
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import Cursor
 from quarry_gateway.routes.documents import TAG, named
-from quarry_gateway.validation import refuse
 
 PATCH_TYPES = (JSON, MERGE_PATCH)
 

@@ -7,11 +7,11 @@ from litestar.response import Response, Stream
 from quarry_common.contracts.documents import GET_CONTENT, LIST_CHUNKS, ChunkPage, ListChunks
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import NotFoundError
+from quarry_gateway.forms.validation import decode_query
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 from quarry_gateway.routes.documents import TAG, named
-from quarry_gateway.validation import decode_query
 
 TEXT = "text/plain"
 

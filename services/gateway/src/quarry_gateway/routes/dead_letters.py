@@ -23,13 +23,13 @@ from quarry_common.contracts.jobs import (
 from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import NotFoundError
-from quarry_gateway.bodies import read_json
+from quarry_gateway.forms.jobs import Code, DeadLetterChoice, Moment, chosen, filter_of
+from quarry_gateway.forms.validation import decode_query, path_uuid
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.job_choice import Code, DeadLetterChoice, Moment, chosen, filter_of
-from quarry_gateway.operations import Example, Operation, declare
-from quarry_gateway.paging import PageQuery
-from quarry_gateway.validation import decode_query, path_uuid
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Example, Operation, declare
+from quarry_gateway.http.paging import PageQuery
 
 TAG = "Dead letters"
 REPLAYING = "It is queued anew; when it fails again, it is a dead letter again."

@@ -34,13 +34,13 @@ from quarry_common.contracts.webhooks import (
     Stats,
     StatsOf,
 )
-from quarry_gateway.bodies import read_json
+from quarry_gateway.forms.validation import decode_query, path_uuid
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 from quarry_gateway.routes.webhooks import TAG, endpoint_of
-from quarry_gateway.validation import decode_query, path_uuid
 
 LONGEST_RANGE = timedelta(days=14)
 Time = Annotated[datetime, Meta(tz=True)]

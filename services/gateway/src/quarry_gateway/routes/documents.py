@@ -22,12 +22,12 @@ from quarry_common.contracts.documents import (
     Order,
 )
 from quarry_common.contracts.tenancy import Scope
-from quarry_gateway.conditions import ETAG, IF_MATCH, condition_of, etag
-from quarry_gateway.filtering import FilterText, parse_text
+from quarry_gateway.forms.filtering import FilterText, parse_text
+from quarry_gateway.forms.validation import check, decode_query, path_text, path_uuid
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
-from quarry_gateway.validation import check, decode_query, path_text, path_uuid
+from quarry_gateway.http.conditions import ETAG, IF_MATCH, condition_of, etag
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 
 TAG = "Documents"
 BY_EXTERNAL_ID = "/api/documents/by-external-id/"

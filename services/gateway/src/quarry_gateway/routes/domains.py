@@ -16,11 +16,11 @@ from quarry_common.contracts.domains import (
     DomainsOf,
 )
 from quarry_common.contracts.tenancy import Scope
-from quarry_gateway.bodies import read_json
+from quarry_gateway.forms.validation import check
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.validation import check
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
 
 TAG = "Domains"
 

@@ -8,8 +8,8 @@ from litestar import Response, get, post
 from quarry_common.contracts.documents import INSPECT_INDEX, IndexReport, InspectIndex
 from quarry_common.contracts.tenancy import Scope
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
 
 TAG = "Index"
 INSPECTION_SECONDS: Final = 60.0

@@ -13,13 +13,13 @@ from msgspec import Meta
 from quarry_common.contracts.events.searches import Interacted
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import QuarryError, UnauthenticatedError
-from quarry_gateway.access import charge_interactions
-from quarry_gateway.bodies import read_json
+from quarry_gateway.access.admission import charge_interactions
 from quarry_gateway.domain import Caller
+from quarry_gateway.forms.interactions import MAX_TOGETHER, UbiEvent, accepted
 from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
-from quarry_gateway.interactions import MAX_TOGETHER, UbiEvent, accepted
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.problems import ItemProblem, item_problem
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.problems import ItemProblem, item_problem
 
 TAG = "Analytics"
 
@@ -30,7 +30,7 @@ class UbiEvents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: Annotated[list[UbiEvent], Meta(min_length=1, max_length=MAX_TOGETHER)]
 
 
-class Status(StrEnum):
+class EventStatus(StrEnum):
     """What became of an event."""
 
     ACCEPTED = "accepted"
@@ -40,7 +40,7 @@ class Status(StrEnum):
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one event."""
 
-    status: Status
+    status: EventStatus
     error: ItemProblem | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -103,10 +103,10 @@ async def tell_events(request: Call) -> Response[bytes]:
         try:
             owner, interacted = accepted(event, tenant_id, gateway.event_tokens, now)
         except QuarryError as error:
-            results.append(EventResult(Status.REJECTED, item_problem(error.data)))
+            results.append(EventResult(EventStatus.REJECTED, item_problem(error.data)))
         else:
             told[owner].append(interacted)
-            results.append(EventResult(Status.ACCEPTED))
+            results.append(EventResult(EventStatus.ACCEPTED))
     await _record(gateway, request, caller, told)
     return reply(EventResults(results))
 

@@ -27,16 +27,16 @@ from quarry_common.contracts.jobs import (
 from quarry_common.contracts.rpc import RpcMethod
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import NotFoundError
-from quarry_gateway.bodies import read_json
 from quarry_gateway.domain import Caller, require_scope
 from quarry_gateway.event_streams.job import LAST_REVISION, JobEvents
 from quarry_gateway.event_streams.serving import MEDIA_TYPE, open_stream
+from quarry_gateway.forms.jobs import Code, JobChoice, Moment, chosen, filter_of
+from quarry_gateway.forms.validation import decode_query, path_uuid
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.job_choice import Code, JobChoice, Moment, chosen, filter_of
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
-from quarry_gateway.validation import decode_query, path_uuid
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 
 TAG = "Jobs"
 EVENTS_EXAMPLE = """retry: 1000

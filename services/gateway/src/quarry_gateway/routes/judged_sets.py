@@ -34,11 +34,11 @@ from quarry_common.contracts.analytics import (
 from quarry_common.contracts.collections import DEFAULT_COLLECTION, CollectionName
 from quarry_common.contracts.search import SearchMode
 from quarry_common.contracts.tenancy import Scope
-from quarry_gateway.bodies import read_json
+from quarry_gateway.forms.validation import decode_query, path_uuid
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.validation import decode_query, path_uuid
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
 
 TAG = "Judged sets"
 RUN_SECONDS = 110.0

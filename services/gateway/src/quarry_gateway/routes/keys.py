@@ -34,12 +34,12 @@ from quarry_common.contracts.api_keys import (
 from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.tenancy import ROLE_SCOPES, Name, Role, Scope
 from quarry_common.errors import FieldError, UnauthenticatedError
-from quarry_gateway.bodies import read_json
+from quarry_gateway.forms.validation import decode_query, path_uuid, refuse
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
-from quarry_gateway.validation import decode_query, path_uuid, refuse
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 
 TAG = "API keys"
 OVERLAP_SECONDS = 86_400

@@ -22,9 +22,9 @@ from quarry_gateway.domain import Caller, require_scope
 from quarry_gateway.event_streams.live import LAST_PLACE, LiveEvents
 from quarry_gateway.event_streams.places import PATTERN
 from quarry_gateway.event_streams.serving import MEDIA_TYPE, open_stream
+from quarry_gateway.forms.validation import decode_query, refuse
 from quarry_gateway.gateway import Call, gateway_of
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.validation import decode_query, refuse
+from quarry_gateway.http.operations import Operation, declare
 
 TAG = "Events"
 KEPT: Final = timedelta(seconds=EVENTS.max_age_seconds)

@@ -17,9 +17,9 @@ from quarry_common.contracts.tenancy import (
     UpdateTenant,
 )
 from quarry_common.contracts.usage import SEARCH_DAYS, STORED_NOW, TenantRef, UsageRange
-from quarry_gateway.bodies import JSON, MERGE_PATCH, read_json
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.operations import Operation, declare
+from quarry_gateway.http.bodies import JSON, MERGE_PATCH, read_json
+from quarry_gateway.http.operations import Operation, declare
 from quarry_gateway.routes.tenants import Origins
 
 TAG = "Tenant"

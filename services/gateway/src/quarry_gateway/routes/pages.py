@@ -8,9 +8,10 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from quarry_common.errors import NotFoundError, QuarryError
-from quarry_gateway import problems, reference
 from quarry_gateway.gateway import Call
-from quarry_gateway.operations import PUBLIC, Operation, declare
+from quarry_gateway.http import problems
+from quarry_gateway.http.operations import PUBLIC, Operation, declare
+from quarry_gateway.openapi import reference
 
 TAG = "Pages"
 

@@ -18,11 +18,11 @@ from quarry_common.contracts.replaying import (
 )
 from quarry_common.contracts.tenancy import Scope, Slug
 from quarry_common.errors import FieldError, ValidationError
-from quarry_gateway.bodies import read_json
+from quarry_gateway.caches.purging import chosen
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.purging import chosen
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
 
 TAG = "Events"
 REPLAY_SECONDS: Final = 30.0

@@ -12,15 +12,9 @@ from quarry_common.contracts.jobs import JobState
 from quarry_common.contracts.search import BATCH, QUERY, Answer, Batch
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import ConflictError, DeadlineExceededError, FieldError, NotFoundError
-from quarry_gateway.acceptance import outcome
-from quarry_gateway.access import charge
-from quarry_gateway.bodies import read_json
+from quarry_gateway.access.admission import charge
 from quarry_gateway.domain import Caller
-from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
-from quarry_gateway.limits.buckets import Endpoint
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.problems import ItemProblem, item_problem
-from quarry_gateway.search_forms import (
+from quarry_gateway.forms.searches import (
     MAX_WAITED_FOR,
     Search,
     SearchBatch,
@@ -28,7 +22,13 @@ from quarry_gateway.search_forms import (
     wrong_entries,
     wrong_queries,
 )
-from quarry_gateway.validation import refuse
+from quarry_gateway.forms.validation import refuse
+from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.problems import ItemProblem, item_problem
+from quarry_gateway.ingest.acceptance import outcome
+from quarry_gateway.limits.buckets import Endpoint
 
 TAG = "Search"
 READS_ONLY = "It only reads, and so may be repeated: an `Idempotency-Key` is not needed and not looked at."

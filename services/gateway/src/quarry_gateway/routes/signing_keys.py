@@ -21,11 +21,11 @@ from quarry_common.contracts.signing_keys import (
     SigningKeys,
 )
 from quarry_common.contracts.tenancy import Name, Scope
-from quarry_gateway.bodies import read_json
+from quarry_gateway.forms.validation import path_uuid
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.validation import path_uuid
+from quarry_gateway.http.bodies import read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
 
 TAG = "Signing keys"
 

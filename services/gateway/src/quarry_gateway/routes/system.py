@@ -6,9 +6,9 @@ import msgspec
 from litestar import Response, get
 
 from quarry_common import ops
-from quarry_gateway.checks import HealthReport, Status, report
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.operations import PUBLIC, Operation, declare
+from quarry_gateway.health.checks import HealthReport, HealthStatus, report
+from quarry_gateway.http.operations import PUBLIC, Operation, declare
 
 TAG = "System"
 VERSION = version("quarry-gateway")
@@ -36,7 +36,7 @@ class Version(msgspec.Struct, frozen=True):
 async def health(request: Call) -> Response[bytes]:
     """Answer how every dependency is."""
     found = report(await gateway_of(request).dependencies.results(), VERSION)
-    return reply(found, 503 if found.status is Status.UNHEALTHY else 200)
+    return reply(found, 503 if found.status is HealthStatus.UNHEALTHY else 200)
 
 
 @get(

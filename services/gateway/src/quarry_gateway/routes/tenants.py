@@ -30,12 +30,12 @@ from quarry_common.contracts.tenancy import (
     TenantPage,
     UpdateTenant,
 )
-from quarry_gateway.bodies import JSON, MERGE_PATCH, read_json
+from quarry_gateway.forms.validation import check, decode_query
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
-from quarry_gateway.validation import check, decode_query
+from quarry_gateway.http.bodies import JSON, MERGE_PATCH, read_json
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 
 TAG = "Tenants"
 PATCH_TYPES = (JSON, MERGE_PATCH)

@@ -12,15 +12,15 @@ from quarry_common.contracts.documents import Accepted, DocumentFields
 from quarry_common.contracts.jobs import Job, JobState, Priority
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import ConflictError, QuarryError, RemoteError
-from quarry_gateway.acceptance import outcome, take_in
-from quarry_gateway.conditions import ETAG, IF_MATCH, IF_NONE_MATCH, condition_of, etag
-from quarry_gateway.forms import DocumentForm
+from quarry_gateway.forms.documents import DocumentForm
+from quarry_gateway.forms.validation import decode_query
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.problems import answer_error
+from quarry_gateway.http.conditions import ETAG, IF_MATCH, IF_NONE_MATCH, condition_of, etag
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.problems import answer_error
+from quarry_gateway.ingest.acceptance import outcome, take_in
 from quarry_gateway.routes.documents import BY_EXTERNAL_ID, TAG, external_id_of
-from quarry_gateway.validation import decode_query
 
 EXAMPLE: dict[str, object] = {
     "title": "Lease of the Berlin office",

@@ -11,13 +11,13 @@ from litestar.response import Response, Stream
 from msgspec import Meta
 
 from quarry_common.contracts.tenancy import LIST_TENANTS, ListTenants, Scope
+from quarry_gateway.forms.validation import decode_query
 from quarry_gateway.gateway import Call, Gateway, gateway_of, reply
-from quarry_gateway.operations import Operation, declare
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.tables import CSV, NDJSON, TableFormat
 from quarry_gateway.usage import Period, UsageDay, as_csv, as_ndjson, period_of, usage_of
-from quarry_gateway.validation import decode_query
 
 TAG = "Usage"
-CSV, NDJSON = "text/csv", "application/x-ndjson"
 TENANTS_AT_A_TIME = 50
 
 
@@ -25,13 +25,6 @@ class Format(StrEnum):
     """In which form to answer."""
 
     JSON = "json"
-    CSV = "csv"
-    NDJSON = "ndjson"
-
-
-class Table(StrEnum):
-    """In which form to answer what may be long."""
-
     CSV = "csv"
     NDJSON = "ndjson"
 
@@ -53,7 +46,7 @@ class AllUsageQuery(msgspec.Struct, frozen=True):
 
     first: _First = None
     last: _Last = None
-    format: Table = Table.CSV
+    format: TableFormat = TableFormat.CSV
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -109,19 +102,19 @@ async def get_all_usage(request: Call) -> Stream:
     """Answer the usage of all tenants, piece by piece."""
     query = decode_query(request.scope["query_string"], AllUsageQuery)
     period = period_of(query.first, query.last)
-    media_type = CSV if query.format is Table.CSV else NDJSON
+    media_type = CSV if query.format is TableFormat.CSV else NDJSON
     return Stream(_pieces(gateway_of(request), period, query.format), media_type=media_type)
 
 
-async def _pieces(gateway: Gateway, period: Period, table: Table) -> AsyncIterator[str]:
-    if table is Table.CSV:
+async def _pieces(gateway: Gateway, period: Period, table: TableFormat) -> AsyncIterator[str]:
+    if table is TableFormat.CSV:
         yield as_csv([], header=True)
     cursor = None
     while True:
         page = await gateway.ask(LIST_TENANTS, ListTenants(TENANTS_AT_A_TIME, cursor))
         for tenant in page.tenants:
             rows = [(tenant.slug, day) for day in await usage_of(gateway, tenant.id, period)]
-            yield as_csv(rows, header=False) if table is Table.CSV else as_ndjson(rows)
+            yield as_csv(rows, header=False) if table is TableFormat.CSV else as_ndjson(rows)
         cursor = page.next_cursor
         if cursor is None:
             return

@@ -34,14 +34,14 @@ from quarry_common.contracts.webhooks import (
     UpdateEndpoint,
 )
 from quarry_common.errors import PreconditionFailedError
-from quarry_gateway.bodies import JSON, MERGE_PATCH, read_json
-from quarry_gateway.conditions import ENDPOINT_ETAG, IF_MATCH_ENDPOINT, condition_of, etag
 from quarry_gateway.event_catalogue import EventCatalogue, catalogue
+from quarry_gateway.forms.validation import decode_query, path_uuid
 from quarry_gateway.gateway import Call, gateway_of, reply
-from quarry_gateway.idempotency import IDEMPOTENCY_KEY, idempotency_key
-from quarry_gateway.operations import Operation, declare
-from quarry_gateway.paging import PageQuery
-from quarry_gateway.validation import decode_query, path_uuid
+from quarry_gateway.http.bodies import JSON, MERGE_PATCH, read_json
+from quarry_gateway.http.conditions import ENDPOINT_ETAG, IF_MATCH_ENDPOINT, condition_of, etag
+from quarry_gateway.http.idempotency import IDEMPOTENCY_KEY, idempotency_key
+from quarry_gateway.http.operations import Operation, declare
+from quarry_gateway.http.paging import PageQuery
 
 TAG = "Webhooks"
 PATCH_TYPES = (JSON, MERGE_PATCH)

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from quarry_common.contracts.documents import DocumentFields, DocumentPatch
 from quarry_common.errors import FieldError
-from quarry_gateway.validation import below
+from quarry_gateway.forms.validation import below
 
 INT64 = 1 << 63
 OF_CONTENT: Final = ("content", "file_name", "media_type")

@@ -12,7 +12,7 @@ from quarry_common.contracts.events.searches import Interacted
 from quarry_common.contracts.search import UserId
 from quarry_common.errors import FieldError, ValidationError
 from quarry_common.ids import NAMESPACE, time_of
-from quarry_gateway.event_tokens import EventTokens
+from quarry_gateway.access.event_tokens import EventTokens
 
 MAX_TOGETHER: Final = 100
 MAX_AHEAD: Final = timedelta(minutes=5)

@@ -14,7 +14,7 @@ from quarry_common.blobs import TenantBlobs, folder_of
 from quarry_common.contracts.documents import BlobRef
 from quarry_common.errors import FieldError, MalformedError, PayloadTooLargeError
 from quarry_common.ids import new_id
-from quarry_gateway.validation import refuse
+from quarry_gateway.forms.validation import refuse
 
 FILE: Final = "file"
 JSON_FIELDS: Final = frozenset({"tags", "metadata", "allowed_principals"})

@@ -9,9 +9,9 @@ import msgspec
 from multipart import parse_options_header
 
 from quarry_common.errors import MalformedError, PayloadTooLargeError
+from quarry_gateway.forms.validation import Rules, decode_json, no_rules
 from quarry_gateway.gateway import Call, gateway_of
-from quarry_gateway.problems import IncompleteBodyError, RequestTimeoutError, UnsupportedMediaTypeError
-from quarry_gateway.validation import Rules, decode_json, no_rules
+from quarry_gateway.http.problems import IncompleteBodyError, RequestTimeoutError, UnsupportedMediaTypeError
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 

@@ -7,7 +7,7 @@ from typing import Final
 from quarry_common.contracts.documents import Condition
 from quarry_common.errors import FieldError, ValidationError
 from quarry_gateway.gateway import Call
-from quarry_gateway.operations import Header
+from quarry_gateway.http.operations import Header
 
 MAX_TAGS: Final = 100
 ANY: Final = "*"

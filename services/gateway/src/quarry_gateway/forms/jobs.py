@@ -11,7 +11,7 @@ from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.jobs import MAX_CHOSEN, JobFilter
 from quarry_common.errors import FieldError
 from quarry_gateway.domain import Caller
-from quarry_gateway.validation import refuse
+from quarry_gateway.forms.validation import refuse
 
 Moment = Annotated[datetime, Meta(tz=True)]
 Code = Annotated[

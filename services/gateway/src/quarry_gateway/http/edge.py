@@ -15,7 +15,7 @@ from quarry_common.ids import new_id
 from quarry_common.telemetry import tracing
 from quarry_common.telemetry.logging import bound
 from quarry_common.telemetry.metrics import BUCKETS_SECONDS
-from quarry_gateway import problems
+from quarry_gateway.http import problems
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from quarry_common.cache.emptying import empty
-from quarry_common.contracts.caches import Forgotten
+from quarry_common.contracts.caches import CacheForgotten
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.errors import FieldError, NotFoundError, ValidationError
 from quarry_gateway.domain import TENANT_HEADER, Caller
@@ -18,7 +18,7 @@ class CachePurge(msgspec.Struct, frozen=True):
     tenant: str | None
     """Slug of the tenant; null for all of them."""
     answered: int
-    instances: list[Forgotten]
+    instances: list[CacheForgotten]
     memory_entries: int
     redis_entries: int
     complete: bool

@@ -22,11 +22,11 @@ from quarry_common.contracts.search import (
     UserId,
 )
 from quarry_common.errors import FieldError
+from quarry_gateway.access.search_tokens import narrowed
 from quarry_gateway.domain import Caller
-from quarry_gateway.filtering import wrong_filter
-from quarry_gateway.paging import Cursor
-from quarry_gateway.search_tokens import narrowed
-from quarry_gateway.validation import refuse
+from quarry_gateway.forms.filtering import wrong_filter
+from quarry_gateway.forms.validation import refuse
+from quarry_gateway.http.paging import Cursor
 
 COUNTED = (Field.DOC_TYPE, Field.TAGS, Field.COLLECTION, Field.SOURCE_URL, Field.EXTERNAL_ID)
 """Fields that can be a facet; any entry of metadata can, too."""

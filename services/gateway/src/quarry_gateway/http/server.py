@@ -9,7 +9,7 @@ from granian.server.embed import Server
 
 from quarry_common.errors import QuarryError
 from quarry_common.ops import free_port
-from quarry_gateway.edge import App
+from quarry_gateway.http.edge import App
 
 log = logging.getLogger(__name__)
 

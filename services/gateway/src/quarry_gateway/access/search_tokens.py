@@ -24,7 +24,7 @@ from quarry_common.contracts import filters
 from quarry_common.contracts.filters import And, AnyOf, Field, Filter, Or
 from quarry_common.contracts.signing_keys import MAX_TOKEN_SECONDS, TokenIssuer
 from quarry_common.errors import UnauthenticatedError, ValidationError
-from quarry_gateway.validation import wrong_text
+from quarry_gateway.forms.validation import wrong_text
 
 ALGORITHM: Final = "EdDSA"
 MAX_TOKEN_LENGTH: Final = 8_192

@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from quarry_common.contracts.jobs import Priority
 from quarry_common.errors import ErrorData, MalformedError, ValidationError
-from quarry_gateway.forms import DocumentForm, wrong_entries, wrong_sense
-from quarry_gateway.validation import check, decode_json, first_error, refuse, wrong_text
+from quarry_gateway.forms.documents import DocumentForm, wrong_entries, wrong_sense
+from quarry_gateway.forms.validation import check, decode_json, first_error, refuse, wrong_text
 
 MAX_DOCUMENTS = 1000
 MAX_EXAMINED = 50

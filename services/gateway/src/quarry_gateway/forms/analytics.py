@@ -13,7 +13,7 @@ from quarry_common.contracts.collections import CollectionName
 from quarry_common.contracts.search import SearchMode
 from quarry_common.errors import FieldError
 from quarry_gateway.domain import Caller
-from quarry_gateway.validation import refuse
+from quarry_gateway.forms.validation import refuse
 
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 2999

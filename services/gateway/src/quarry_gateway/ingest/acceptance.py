@@ -23,14 +23,14 @@ from quarry_common.contracts.documents import (
 )
 from quarry_common.contracts.jobs import GET_JOB, Job, JobRef, Priority
 from quarry_common.errors import DeadlineExceededError, FieldError, QuarryError, RemoteError
-from quarry_gateway.bodies import JSON, MIB, MULTIPART, Body, content_type, read_json
 from quarry_gateway.domain import job_of
-from quarry_gateway.forms import DocumentForm, declared_type, fields_of, wrong_entries, wrong_sense
+from quarry_gateway.forms.documents import DocumentForm, declared_type, fields_of, wrong_entries, wrong_sense
+from quarry_gateway.forms.validation import check, refuse
 from quarry_gateway.gateway import Call, Gateway, gateway_of
-from quarry_gateway.idempotency import idempotency_key
-from quarry_gateway.problems import UnsupportedMediaTypeError
-from quarry_gateway.uploads import FORM_OVERHEAD_BYTES, FormReader, clean_file_name, upload_path
-from quarry_gateway.validation import check, refuse
+from quarry_gateway.http.bodies import JSON, MIB, MULTIPART, Body, content_type, read_json
+from quarry_gateway.http.idempotency import idempotency_key
+from quarry_gateway.http.problems import UnsupportedMediaTypeError
+from quarry_gateway.ingest.uploads import FORM_OVERHEAD_BYTES, FormReader, clean_file_name, upload_path
 
 log = logging.getLogger(__name__)
 

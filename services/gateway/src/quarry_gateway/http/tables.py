@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -10,6 +11,13 @@ import msgspec
 CSV: Final = "text/csv"
 NDJSON: Final = "application/x-ndjson"
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+class TableFormat(StrEnum):
+    """In which form to answer what may be long."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
 
 
 def csv_header(kind: type[msgspec.Struct]) -> str:

@@ -29,6 +29,8 @@ from quarry_common.contracts.signing_keys import RESOLVE_SIGNING_KEY, ResolveSig
 from quarry_common.contracts.tenancy import RESOLVE_SLUG, ResolveSlug, Scope, Tenant
 from quarry_common.errors import NotFoundError, RemoteError, UnauthenticatedError
 from quarry_common.messaging.rpc import RpcClient
+from quarry_gateway.access.resolver import Resolver
+from quarry_gateway.access.search_tokens import SearchTokens
 from quarry_gateway.domain import (
     Caller,
     CrossTenantError,
@@ -38,8 +40,6 @@ from quarry_gateway.domain import (
     require_unexpired,
     token_caller,
 )
-from quarry_gateway.resolver import Resolver
-from quarry_gateway.search_tokens import SearchTokens
 
 log = logging.getLogger(__name__)
 

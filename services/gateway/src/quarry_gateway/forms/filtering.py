@@ -9,7 +9,7 @@ from msgspec import Meta
 from quarry_common.contracts import filters
 from quarry_common.contracts.filters import Filter
 from quarry_common.errors import FieldError, ValidationError
-from quarry_gateway.validation import Rules, refuse, wrong_text
+from quarry_gateway.forms.validation import Rules, refuse, wrong_text
 
 FilterText = Annotated[
     str,

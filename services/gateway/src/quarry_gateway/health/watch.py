@@ -29,7 +29,7 @@ from quarry_common.contracts.streams import EVENTS
 from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.health import Health
 from quarry_common.waiting import pause
-from quarry_gateway.health_changes import HealthChanges
+from quarry_gateway.health.changes import HealthChanges
 
 log = logging.getLogger(__name__)
 

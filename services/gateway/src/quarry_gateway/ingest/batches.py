@@ -24,13 +24,13 @@ from quarry_common.contracts.documents import (
     BlobRef,
 )
 from quarry_common.errors import ErrorData, ForbiddenError, PayloadTooLargeError, QuarryError
-from quarry_gateway.acceptance import delete_blobs, store_content, surely_refused
-from quarry_gateway.batch_reading import BatchRequest, Form
 from quarry_gateway.domain import Caller
-from quarry_gateway.forms import DocumentForm, fields_of
+from quarry_gateway.forms.batches import BatchRequest, Form
+from quarry_gateway.forms.documents import DocumentForm, fields_of
 from quarry_gateway.gateway import Gateway
-from quarry_gateway.problems import ItemProblem, item_problem
-from quarry_gateway.uploads import upload_path
+from quarry_gateway.http.problems import ItemProblem, item_problem
+from quarry_gateway.ingest.acceptance import delete_blobs, store_content, surely_refused
+from quarry_gateway.ingest.uploads import upload_path
 
 STORED_AT_ONCE = 16
 MAX_PART_BYTES = 512 << 10

@@ -11,7 +11,7 @@ from typing import Final
 from quarry_common.contracts.domains import RESOLVE_ORIGIN, KnownOrigin, ResolveOrigin
 from quarry_common.errors import NotFoundError, QuarryError, RemoteError
 from quarry_common.messaging.rpc import RpcClient
-from quarry_gateway.resolver import Resolver
+from quarry_gateway.access.resolver import Resolver
 
 ANY: Final = "*"
 BELIEVED_SECONDS: Final = 30.0

@@ -21,18 +21,18 @@ from quarry_common.errors import (
     QuarryError,
     UnauthenticatedError,
 )
-from quarry_gateway.addresses import client_address, within
-from quarry_gateway.auth import Credentials
-from quarry_gateway.cors import readable_headers
+from quarry_gateway.access.addresses import client_address, within
+from quarry_gateway.access.auth import Credentials
+from quarry_gateway.access.cors import readable_headers
+from quarry_gateway.access.search_tokens import MAX_TOKEN_LENGTH
 from quarry_gateway.domain import TENANT_HEADER, Caller, CrossTenantError, require_scope
-from quarry_gateway.edge import ANSWER_HEADERS, Message
+from quarry_gateway.forms.validation import path_uuid
 from quarry_gateway.gateway import Gateway
+from quarry_gateway.http.edge import ANSWER_HEADERS, Message
+from quarry_gateway.http.operations import OPERATION, Connection, Operation
 from quarry_gateway.limits.buckets import KEYLESS_LIMIT, Bucket, Endpoint, Owner, buckets_of
 from quarry_gateway.limits.decisions import Decision, refusal
 from quarry_gateway.limits.decisions import headers as rate_headers
-from quarry_gateway.operations import OPERATION, Connection, Operation
-from quarry_gateway.search_tokens import MAX_TOKEN_LENGTH
-from quarry_gateway.validation import path_uuid
 
 DECISIVE: Final = ("X-API-Key", "Authorization", TENANT_HEADER, "Idempotency-Key")
 """Headers that whoever stands before the gateway may read differently when there are two of them."""

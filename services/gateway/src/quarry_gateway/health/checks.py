@@ -27,7 +27,7 @@ INDISPENSABLE: Final = frozenset({DATABASE, MESSAGE_BUS})
 TIMEOUT_SECONDS: Final = 1.5
 
 
-class Status(StrEnum):
+class HealthStatus(StrEnum):
     """How something is."""
 
     HEALTHY = "healthy"
@@ -38,7 +38,7 @@ class Status(StrEnum):
 class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one dependency answered."""
 
-    status: Status
+    status: HealthStatus
     latency_ms: float
     detail: str = ""
 
@@ -46,7 +46,7 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
 class HealthReport(msgspec.Struct, frozen=True):
     """How the platform is: degraded when something is missing, unhealthy when nothing can be served."""
 
-    status: Status
+    status: HealthStatus
     timestamp: datetime
     version: str
     checks: dict[str, CheckReport]
@@ -56,12 +56,20 @@ def report(results: Mapping[str, CheckResult], version: str) -> HealthReport:
     """Add up the results of the checks."""
     checks = {
         name: CheckReport(
-            Status.HEALTHY if result.ok else Status.UNHEALTHY, round(result.latency_ms, 2), result.detail
+            HealthStatus.HEALTHY if result.ok else HealthStatus.UNHEALTHY,
+            round(result.latency_ms, 2),
+            result.detail,
         )
         for name, result in results.items()
     }
     down = {name for name, result in results.items() if not result.ok}
-    status = Status.UNHEALTHY if down & INDISPENSABLE else Status.DEGRADED if down else Status.HEALTHY
+    status = (
+        HealthStatus.UNHEALTHY
+        if down & INDISPENSABLE
+        else HealthStatus.DEGRADED
+        if down
+        else HealthStatus.HEALTHY
+    )
     return HealthReport(status, datetime.now(UTC), version, checks)
 
 

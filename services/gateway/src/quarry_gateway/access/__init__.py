@@ -1,0 +1,1 @@
+"""Who may ask: keys, tokens, addresses, origins, and what is other tenants'."""

@@ -1,0 +1,1 @@
+"""The caches of all processes: told of and emptied."""

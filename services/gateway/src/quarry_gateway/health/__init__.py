@@ -1,0 +1,1 @@
+"""What the platform needs in order to serve, and what is told of it."""
