@@ -133,7 +133,7 @@ def _ranks(queries: Mapping[QueryKey, QueryTally]) -> dict[tuple[str, str], Rank
     found: dict[tuple[str, str], list[tuple[int, Counted]]] = defaultdict(list)
     for (query_hash, mode, collection), each in queries.items():
         found[mode, collection].append((query_hash, each.counted()))
-    return {key: Ranks.of(counted) for key, counted in found.items()}
+    return {key: Ranks(counted) for key, counted in found.items()}
 
 
 async def _collapse(connection: Connection, tenant_id: UUID, start: datetime) -> None:

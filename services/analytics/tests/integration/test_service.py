@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 from uuid import UUID
 
 import msgspec
@@ -19,6 +21,7 @@ from quarry_analytics.handlers.retention import RetentionHandlers
 from quarry_analytics.handlers.users import UserHandlers
 from quarry_analytics.recording import Recording
 from quarry_analytics.refreshing import Refreshing
+from quarry_analytics.repository import reading
 from quarry_analytics.service import build
 from quarry_analytics.settings import AnalyticsSettings
 from quarry_common.contracts import subjects
@@ -154,21 +157,21 @@ async def test_a_forgotten_user_is_in_no_figure_and_what_comes_late_is_not_taken
     assert kept == digest_of("anna")
 
 
-async def test_what_is_kept_of_a_query_on_a_day_lies_together(
-    recording: Recording, refreshing: Refreshing, database: Database
+async def test_of_the_days_only_those_that_are_asked_for_are_planned(
+    recording: Recording, database: Database
 ) -> None:
     tenant = new_id()
-    made = world(7, [tenant], NOW - timedelta(days=2), 1.0, 400)
+    made = world(8, [tenant], NOW - timedelta(days=5), 5.0, 20)
     await recording.take(made.messages())
-    await refreshing.refresh()
+    day = datetime.combine((NOW - timedelta(days=2)).date(), clock(), UTC)
 
     async with database.tenant_transaction(tenant) as connection:
-        rows = await connection.fetch(
-            "SELECT day, query_hash, mode, collection FROM query_days ORDER BY day, ctid"
-        )
+        statement = reading._rows(reading.Chosen(tenant))
+        bounds = (day, day + timedelta(days=1))
+        plan = await connection.fetch(f"EXPLAIN {statement}", tenant, None, None, *bounds, None, None)
 
-    assert len(rows) > 50
-    assert [tuple(row) for row in rows] == sorted(tuple(row) for row in rows)
+    named = set(re.findall(r"(?:searches|interactions)_(\d{8})", "".join(row[0] for row in plan)))
+    assert named == {f"{day:%Y%m%d}"}
 
 
 async def test_days_go_as_a_whole_and_tenants_may_keep_less(

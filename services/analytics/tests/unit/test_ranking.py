@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quarry_analytics.domain.distinct import Distinct
-from quarry_analytics.domain.ranking import Counted, RankedBy, Ranks
+from quarry_analytics.domain.ranking import (
+    Column,
+    Counted,
+    RankedBy,
+    Ranks,
+    first,
+    last_times,
+    leading,
+    place_of,
+)
 from quarry_analytics.domain.texts import hash_of
 
 BEGIN = datetime(2027, 1, 31, 9, 30, 0, 123457, tzinfo=UTC)
@@ -38,25 +47,38 @@ def test_the_first_are_those_with_most_and_of_equal_ones_those_seen_last(by: Ran
     sums: Counter[int] = Counter()
     last: dict[int, datetime] = {}
     for query, each in (found for one in days for found in one):
-        if count := getattr(each, by.value):
-            sums[query] += count
-            last[query] = max(last.get(query, BEGIN), each.last_seen)
+        sums[query] += getattr(each, by.value)
+        last[query] = max(last.get(query, BEGIN), each.last_seen)
+    sums = +sums
     expected = sorted(sums, key=lambda query: (-sums[query], -last[query].timestamp(), query))[:limit]
 
-    stored = [(Distinct(), Ranks.of(one)) for one in days]
-    for (hashes, _), one in zip(stored, days, strict=True):
+    counts, times = [], []
+    for one in days:
+        hashes, ranks, width = Distinct(), Ranks(one).encode(), 4 * len(one)
         for query, _ in one:
             hashes.add(query)
-    parts = [Ranks.decode(hashes.encode(), ranks.encode()) for hashes, ranks in stored]
+        at = place_of(by) * width
+        counts.append(Column.of_counts(hashes.encode(), ranks[at : at + width]))
+        times.append(Column.of_times(hashes.encode(), ranks[3 * width :]))
+    sums_found = leading(counts, limit)
 
-    assert Ranks.first(parts, by, limit) == expected
+    assert {query: sums[query] for query in sums_found} == sums_found
+    assert first(sums_found, last_times(times, sums_found), limit) == expected
+
+
+def test_every_query_that_equals_the_last_is_among_the_leading() -> None:
+    part = Ranks((query, Counted(1 + (query == 7), 0, 0, BEGIN)) for query in range(20)).counts
+
+    assert leading([part[RankedBy.SEARCHES]], 1) == {7: 2}
+    assert leading([part[RankedBy.SEARCHES]], 2) == {query: 1 + (query == 7) for query in range(20)}
 
 
 def test_nothing_comes_first_of_nothing() -> None:
-    assert Ranks.first([], RankedBy.SEARCHES, 10) == []
-    assert Ranks.first([Ranks.of([])], RankedBy.SEARCHES, 10) == []
-    unseen = Ranks.of([(1, Counted(3, 0, 0, BEGIN))])
-    assert Ranks.first([unseen], RankedBy.NO_RESULTS, 10) == []
+    assert leading([], 10) == {}
+    assert leading([Ranks([]).counts[RankedBy.SEARCHES]], 10) == {}
+    assert leading([Ranks([(1, Counted(3, 0, 0, BEGIN))]).counts[RankedBy.NO_RESULTS]], 10) == {}
+    assert last_times([Ranks([]).times], [1]) == {}
+    assert first({}, {}, 10) == []
 
 
 def test_hashes_are_counted_once_and_come_back_as_they_were_stored() -> None:

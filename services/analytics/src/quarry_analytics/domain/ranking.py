@@ -1,8 +1,9 @@
 """Which queries come first: what decides it is kept in columns, so that many days are added up at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter, itemgetter
 from typing import Final
 
 import msgspec
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_COLUMNS: Final = np.dtype(
-    [("searches", "<i4"), ("no_results", "<i4"), ("low_confidence", "<i4"), ("last_seen", "<i8")]
-)
+_HASH: Final = np.dtype("<i8")
+_COUNT: Final = np.dtype("<i4")
+_SEEN: Final = np.dtype("<i8")
 
 
 class RankedBy(StrEnum):
@@ -33,53 +34,80 @@ class Counted(msgspec.Struct, frozen=True):
     last_seen: datetime
 
 
+class Column(msgspec.Struct, frozen=True):
+    """Queries of some time by their sorted hashes, and beside each a number."""
+
+    queries: NDArray[np.int64]
+    numbers: NDArray[np.integer]
+
+    @staticmethod
+    def of_counts(queries: bytes, numbers: bytes) -> "Column":
+        """Return how often queries were searched, as it was stored."""
+        return Column(np.frombuffer(queries, _HASH), np.frombuffer(numbers, _COUNT))
+
+    @staticmethod
+    def of_times(queries: bytes, numbers: bytes) -> "Column":
+        """Return when queries were searched last, in microseconds, as it was stored."""
+        return Column(np.frombuffer(queries, _HASH), np.frombuffer(numbers, _SEEN))
+
+
 class Ranks:
-    """Queries of some time, by their hashes, each of which may come more than once."""
+    """Queries of some time, sorted by their hashes, and what they are ranked by."""
 
-    def __init__(self, hashes: NDArray[np.int64], columns: NDArray[np.void]) -> None:
-        self._hashes = hashes
-        self._columns = columns
-
-    @staticmethod
-    def of(queries: Iterable[tuple[int, Counted]]) -> "Ranks":
-        """Return those of single queries, sorted by their hashes."""
-        found = sorted(queries, key=lambda each: each[0])
-        columns = [
-            (each.searches, each.no_results, each.low_confidence, (each.last_seen - EPOCH) // _MICROSECOND)
-            for _, each in found
-        ]
-        return Ranks(np.array([query for query, _ in found], np.int64), np.array(columns, _COLUMNS))
-
-    @staticmethod
-    def decode(hashes: bytes, columns: bytes) -> "Ranks":
-        """Return what was stored: sorted hashes, and the columns beside them."""
-        return Ranks(np.frombuffer(hashes, "<i8"), np.frombuffer(columns, _COLUMNS))
+    def __init__(self, queries: Iterable[tuple[int, Counted]]) -> None:
+        found = sorted(queries, key=itemgetter(0))
+        hashes = np.array([query for query, _ in found], _HASH)
+        self.counts = {
+            by: Column(hashes, np.array(list(map(attrgetter(by.value), (each for _, each in found))), _COUNT))
+            for by in RankedBy
+        }
+        seen = [(each.last_seen - EPOCH) // _MICROSECOND for _, each in found]
+        self.times = Column(hashes, np.array(seen, _SEEN))
 
     def encode(self) -> bytes:
-        """Return the columns as they are stored beside the hashes."""
-        return self._columns.tobytes()
+        """Return it as it is stored beside the hashes: counts in the order of `RankedBy`, four bytes each,
+        then times of eight, each column whole."""
+        columns = [*(self.counts[by] for by in RankedBy), self.times]
+        return b"".join(column.numbers.tobytes() for column in columns)
 
-    @staticmethod
-    def first(parts: Sequence["Ranks"], by: RankedBy, limit: int) -> list[int]:
-        """Return the queries with most of what they are ranked by, as far as they have any; of equal ones
-        those seen last, then those with the least hash."""
-        if not parts:
-            return []
-        hashes = np.concatenate([part._hashes for part in parts])
-        counted = np.concatenate([part._columns[by.value] for part in parts])
-        seen = np.concatenate([part._columns["last_seen"] for part in parts])
-        some = counted > 0
-        hashes, counted, seen = hashes[some], counted[some], seen[some]
-        if not hashes.size:
-            return []
-        order = np.argsort(hashes, kind="stable")
-        hashes, counted, seen = hashes[order], counted[order].astype(np.int64), seen[order]
-        begins = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1]])
-        queries, sums, last = (
-            hashes[begins],
-            np.add.reduceat(counted, begins),
-            np.maximum.reduceat(seen, begins),
-        )
-        best = np.lexsort((queries, -last, -sums))[:limit]
-        found: list[int] = queries[best].tolist()
-        return found
+
+def place_of(by: RankedBy) -> int:
+    """Return how many columns of counts are stored before that one."""
+    return list(RankedBy).index(by)
+
+
+def leading(parts: Sequence[Column], limit: int) -> dict[int, int]:
+    """Return the `limit` queries with the largest sums that are not zero, with those sums, and every query
+    whose sum equals the least of them."""
+    if not any(part.queries.size for part in parts):
+        return {}
+    queries = np.concatenate([part.queries for part in parts])
+    counts = np.concatenate([part.numbers for part in parts])
+    order = np.argsort(queries, kind="stable")  # merges parts that are sorted
+    queries = queries[order]
+    begins = np.flatnonzero(np.concatenate([[True], queries[1:] != queries[:-1]]))
+    sums = np.add.reduceat(counts[order], begins, dtype=np.int64)
+    least = max(1, int(np.partition(sums, -limit)[-limit])) if limit < sums.size else 1
+    kept = np.flatnonzero(sums >= least)
+    return dict(zip(queries[begins[kept]].tolist(), sums[kept].tolist(), strict=True))
+
+
+def last_times(parts: Sequence[Column], queries: Iterable[int]) -> dict[int, int]:
+    """Return the greatest number that each of the queries has in any part, as far as it has one."""
+    wanted = np.sort(np.fromiter(queries, _HASH))
+    last = np.full(wanted.size, -1, np.int64)
+    for part in parts:
+        if not part.queries.size:
+            continue
+        at = np.minimum(np.searchsorted(part.queries, wanted), part.queries.size - 1)
+        there = part.queries[at] == wanted
+        last[there] = np.maximum(last[there], part.numbers[at[there]])
+    return {
+        query: moment for query, moment in zip(wanted.tolist(), last.tolist(), strict=True) if moment >= 0
+    }
+
+
+def first(sums: Mapping[int, int], times: Mapping[int, int], limit: int) -> list[int]:
+    """Return the queries with the largest sums; of equal ones those seen last, then those with the least
+    hash."""
+    return sorted(sums, key=lambda query: (-sums[query], -times.get(query, 0), query))[:limit]

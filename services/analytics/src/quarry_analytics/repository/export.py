@@ -34,6 +34,7 @@ async def page(
                 ORDER BY i.occurred_at, i.event_id))[1] AS position
             FROM interactions i
             WHERE i.tenant_id = s.tenant_id AND i.query_id = s.query_id AND i.searched_at = s.occurred_at
+                AND i.searched_at >= $4 AND i.searched_at < $5
                 AND i.action = 'click' AND i.document_id = ANY(s.results)
         ) c ON true
         ORDER BY s.occurred_at, s.query_id

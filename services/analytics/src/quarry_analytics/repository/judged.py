@@ -168,6 +168,7 @@ async def clicked(
         FROM interactions i JOIN searches s ON s.tenant_id = i.tenant_id AND s.query_id = i.query_id
             AND s.occurred_at = i.searched_at
         WHERE i.tenant_id = $1 AND i.searched_at >= $3 AND i.searched_at < $4 AND i.action = 'click'
+            AND s.occurred_at >= $3 AND s.occurred_at < $4
             AND s.query_hash = ANY($2::bigint[]) AND i.document_id = ANY(s.results)
         GROUP BY s.query_hash, i.document_id
         """,
