@@ -26,10 +26,10 @@ from quarry_common.contracts.api_keys import (
 from quarry_common.contracts.caches import (
     FORGET,
     PURGE_REDIS,
+    CacheForgotten,
     ForgetCached,
     PurgeRedis,
     RedisPurged,
-    UserForgotten,
 )
 from quarry_common.contracts.purging import (
     PURGE_DOCUMENTS,
@@ -116,9 +116,9 @@ class Elsewhere:
         assert asked.tenant_id is not None
         return RedisPurged(self.cached.pop(asked.tenant_id, 0), complete=True)
 
-    async def forget(self, asked: ForgetCached) -> UserForgotten:
+    async def forget(self, asked: ForgetCached) -> CacheForgotten:
         assert asked.tenant_id is not None
-        return UserForgotten("search", "one", self.in_memory.pop(asked.tenant_id, 0))
+        return CacheForgotten("search", "one", self.in_memory.pop(asked.tenant_id, 0))
 
 
 async def _full(_: UUID) -> Purged:
