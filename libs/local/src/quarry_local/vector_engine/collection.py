@@ -43,8 +43,12 @@ class Manifest(msgspec.Struct, frozen=True):
 class Collection:
     """An open collection. Reads may run between the steps of a write; writes wait for each other."""
 
-    def __init__(self, folder: Path, manifest: Manifest, shard: ShardProcess, unindexed: int) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, shard: ShardProcess, unindexed: int, kept: Sequence[int]
+    ) -> None:
         self.folder = folder
+        self.kept = kept
+        """Open files that every process of the collection's shards keeps: the lock of the whole folder."""
         self.manifest = manifest
         self.shard = shard
         self.journal: Journal | None = None
@@ -184,7 +188,7 @@ async def create_collection(
     except BaseException:
         await to_its_end(shard.abandon())
         raise
-    return Collection(folder, manifest, shard, opened.unindexed)
+    return Collection(folder, manifest, shard, opened.unindexed, kept)
 
 
 async def open_collection(folder: Path, kept: Sequence[int] = ()) -> Collection:
@@ -195,7 +199,7 @@ async def open_collection(folder: Path, kept: Sequence[int] = ()) -> Collection:
     manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     _sweep(folder, manifest.shard)
     shard, opened = await start_open(folder / manifest.shard, manifest.settings, kept=kept)
-    return Collection(folder, manifest, shard, opened.unindexed)
+    return Collection(folder, manifest, shard, opened.unindexed, kept)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -145,8 +145,10 @@ class Run:
 
     async def _open(self) -> ShardProcess:
         started = time.perf_counter()
-        settings = self._collection.manifest.settings
-        self._idle, _ = await start_open(self._folder, settings, self._operations)
+        collection = self._collection
+        self._idle, _ = await start_open(
+            self._folder, collection.manifest.settings, self._operations, kept=collection.kept
+        )
         self._note(open_seconds=time.perf_counter() - started)
         return self._idle
 

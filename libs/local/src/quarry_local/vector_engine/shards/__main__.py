@@ -19,10 +19,10 @@ from quarry_common.errors import QuarryError
 from quarry_local.vector_engine.children import end_with
 from quarry_local.vector_engine.errors import VectorEngineError
 from quarry_local.vector_engine.shards.frames import Answer, Changes, Frames, Question
-from quarry_local.vector_engine.shards.operations import CREATE, OPEN, OPERATIONS, Target
+from quarry_local.vector_engine.shards.operations import OPERATIONS, Target
 from quarry_local.vector_engine.shards.shard import Shard, create
 from quarry_local.vector_engine.wire.base import decoded
-from quarry_local.vector_engine.wire.shards import Create, Open, Opened
+from quarry_local.vector_engine.wire.shards import CREATE, OPEN, Create, Open, Opened
 
 log = logging.getLogger(__name__)
 _json = msgspec.json.Encoder()

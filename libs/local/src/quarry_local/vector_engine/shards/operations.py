@@ -44,10 +44,6 @@ PAGE = 500
 QUERIES_TOGETHER = 4
 MAX_QUERIES = 256
 
-CREATE = "create_shard"
-OPEN = "open_shard"
-"""What may be asked before a shard is open; their bodies are in `wire.shards`."""
-
 
 class Target(msgspec.Struct, frozen=True):
     """The shard, and what is asked of it."""

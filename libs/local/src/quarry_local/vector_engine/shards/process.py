@@ -19,7 +19,7 @@ from quarry_local.vector_engine.children import to_its_end
 from quarry_local.vector_engine.errors import ShardLostError
 from quarry_local.vector_engine.shards.frames import Answer, Frames, Question
 from quarry_local.vector_engine.wire.collections import CreateCollection
-from quarry_local.vector_engine.wire.shards import Create, Open, Opened
+from quarry_local.vector_engine.wire.shards import CREATE, OPEN, Create, Open, Opened
 
 MODULE = "quarry_local.vector_engine.shards"
 ANSWER_SECONDS = 600.0
@@ -52,12 +52,12 @@ class ShardProcess(Frames):
     async def open(self, folder: Path, settings: CreateCollection, operations: int = 0) -> Opened:
         """Open a shard; raises `RemoteError` for what the library refuses, and `ShardLostError`."""
         told = _json.encode(Open(str(folder), settings, operations))
-        answer = await self.ask(Question("open_shard", told))
+        answer = await self.ask(Question(OPEN, told))
         return msgspec.json.decode(answer.result(), type=Opened)
 
     async def create(self, folder: Path, settings: CreateCollection) -> None:
         """Make the files of a shard, which is not opened; raises as `open`."""
-        (await self.ask(Question("create_shard", _json.encode(Create(str(folder), settings))))).result()
+        (await self.ask(Question(CREATE, _json.encode(Create(str(folder), settings))))).result()
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer to a question.

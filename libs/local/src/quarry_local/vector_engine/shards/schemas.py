@@ -146,7 +146,7 @@ def edge_index(source: IndexType | IndexParams) -> edge.PayloadSchemaType | edge
 def _placement(source: IndexParams) -> edge.Memory | None:
     """Return where an index lies of which it is not said: mapped from its files, or in memory (None).
 
-    One in memory is built anew each time a shard is opened, while nothing else is answered. Only those that
+    One in memory is built anew each time a shard is opened, which an optimisation waits for. Only those that
     every search asks, the tenant's and flags, are worth it: mapped they cost a query 0.04 ms.
     """
     asked_always = source.is_tenant or (source.lookup and source.range is False)

@@ -4,6 +4,10 @@ import msgspec
 
 from quarry_local.vector_engine.wire.collections import CreateCollection
 
+CREATE = "create_shard"
+OPEN = "open_shard"
+"""What a process may be asked before its shard is open: with the bodies `Create` and `Open`."""
+
 
 class Create(msgspec.Struct, frozen=True):
     """A shard to make in `folder`, which must not exist; it is not opened."""

@@ -56,6 +56,8 @@ async def test_reads_and_writes_go_on_while_the_copy_is_opened(engine: Engine) -
         assert report["journal_writes"]
         assert shards_of(engine) == [new]
         assert not old.is_running()
+        # Whoever holds a shard holds the folder, too: it is free when all are gone.
+        assert str(engine.path / "lock") in {file.path for file in new.open_files()}
         await check(client, model)
 
 
