@@ -174,6 +174,24 @@ async def test_of_the_days_only_those_that_are_asked_for_are_planned(
     assert named == {f"{day:%Y%m%d}"}
 
 
+async def test_queries_are_ranked_from_the_index_of_a_tenants_searches_alone(
+    recording: Recording, database: Database
+) -> None:
+    tenant = new_id()
+    await recording.take(world(8, [tenant], NOW - timedelta(days=2), 1.0, 20).messages())
+
+    async with database.tenant_transaction(tenant) as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        statement = reading._ranked(reading.Chosen(tenant))
+        plan = await connection.fetch(
+            f"EXPLAIN {statement}", tenant, None, None, NOW - timedelta(days=2), NOW - timedelta(days=1)
+        )
+
+    scans = [row[0].strip() for row in plan if " on searches" in row[0]]
+    assert scans
+    assert all("Index Only Scan" in scan for scan in scans)
+
+
 async def test_days_go_as_a_whole_and_tenants_may_keep_less(
     recording: Recording, refreshing: Refreshing, database: Database
 ) -> None:

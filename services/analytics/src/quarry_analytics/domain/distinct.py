@@ -30,7 +30,7 @@ class Distinct:
         """Return the hashes, sorted."""
         if self._single or len(self._parts) > 1:
             single = np.fromiter(self._single, _HASH, len(self._single))
-            self._parts = [np.unique(np.concatenate([*self._parts, single]))]
+            self._parts = [_once(np.concatenate([*self._parts, single]))]
             self._single = set()
         return self._parts[0] if self._parts else np.empty(0, _HASH)
 
@@ -40,3 +40,12 @@ class Distinct:
     def encode(self) -> bytes:
         """Return it as it is stored: sorted, eight bytes each, the least significant first."""
         return self.values().astype(_HASH, copy=False).tobytes()
+
+
+def _once(values: Hashes) -> Hashes:
+    # What is put together is sorted part by part, and a stable sort merges that: several times as fast as
+    # `np.unique`.
+    values.sort(kind="stable")
+    new = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return values[new]

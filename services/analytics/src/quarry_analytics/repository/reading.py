@@ -274,22 +274,23 @@ async def _columns(
     return [(row[0], row[1]) for row in found]
 
 
-async def _ranks_of(connection: Connection, chosen: Chosen, part: Interval) -> Ranks:
-    """Return what single searches add up to. Bounds are plain values, or all partitions would be read."""
-    found = await connection.fetch(
-        f"""
+def _ranked(chosen: Chosen) -> str:
+    """Return the statement of `_ranks_of`: the index holds all that it reads. Bounds are plain values, or all
+    partitions would be read."""
+    return f"""
         SELECT query_hash, count(*) AS searches, count(*) FILTER (WHERE total = 0) AS no_results,
             count(*) FILTER (WHERE low_confidence) AS low_confidence, max(occurred_at) AS last_seen
         FROM searches
         WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
             AND NOT collapsed AND NOT continued
         GROUP BY query_hash
-        """,  # noqa: S608
-        chosen.tenant_id,
-        chosen.collection,
-        chosen.mode,
-        part.start,
-        part.end,
+        """  # noqa: S608
+
+
+async def _ranks_of(connection: Connection, chosen: Chosen, part: Interval) -> Ranks:
+    """Return what single searches add up to."""
+    found = await connection.fetch(
+        _ranked(chosen), chosen.tenant_id, chosen.collection, chosen.mode, part.start, part.end
     )
     return Ranks(
         (
