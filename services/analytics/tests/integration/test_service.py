@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 from services.analytics.tests.searched import LOW_CONFIDENCE, World, delivery, event, world
 
+from quarry_analytics.domain.ranking import RankedBy
 from quarry_analytics.domain.users import digest_of
 from quarry_analytics.expiring import Expiring
 from quarry_analytics.handlers.figures import FigureHandlers
@@ -182,10 +183,9 @@ async def test_queries_are_ranked_from_the_index_of_a_tenants_searches_alone(
 
     async with database.tenant_transaction(tenant) as connection:
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        statement = reading._ranked(reading.Chosen(tenant))
-        plan = await connection.fetch(
-            f"EXPLAIN {statement}", tenant, None, None, NOW - timedelta(days=2), NOW - timedelta(days=1)
-        )
+        statement = reading._ranked(reading.Chosen(tenant), reading._COUNTED[RankedBy.NO_RESULTS])
+        bounds = (NOW - timedelta(days=2), NOW - timedelta(days=1))
+        plan = await connection.fetch(f"EXPLAIN {statement}", tenant, None, None, *bounds, None)
 
     scans = [row[0].strip() for row in plan if " on searches" in row[0]]
     assert scans

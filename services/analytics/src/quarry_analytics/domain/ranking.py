@@ -50,19 +50,29 @@ class Column(msgspec.Struct, frozen=True):
         """Return when queries were searched last, in microseconds, as it was stored."""
         return Column(np.frombuffer(queries, _HASH), np.frombuffer(numbers, _SEEN))
 
+    @staticmethod
+    def counted(queries: Sequence[int], counts: Sequence[int]) -> "Column":
+        """Return how often queries were searched; they are in the order of their hashes."""
+        return Column(np.array(queries, _HASH), np.array(counts, _COUNT))
+
+    @staticmethod
+    def seen(queries: Sequence[int], times: Iterable[datetime]) -> "Column":
+        """Return when queries were searched last; they are in the order of their hashes."""
+        since = [(moment - EPOCH) // _MICROSECOND for moment in times]
+        return Column(np.array(queries, _HASH), np.array(since, _SEEN))
+
 
 class Ranks:
     """Queries of some time, sorted by their hashes, and what they are ranked by."""
 
     def __init__(self, queries: Iterable[tuple[int, Counted]]) -> None:
         found = sorted(queries, key=itemgetter(0))
-        hashes = np.array([query for query, _ in found], _HASH)
+        hashes = [query for query, _ in found]
         self.counts = {
-            by: Column(hashes, np.array(list(map(attrgetter(by.value), (each for _, each in found))), _COUNT))
+            by: Column.counted(hashes, list(map(attrgetter(by.value), (each for _, each in found))))
             for by in RankedBy
         }
-        seen = [(each.last_seen - EPOCH) // _MICROSECOND for _, each in found]
-        self.times = Column(hashes, np.array(seen, _SEEN))
+        self.times = Column.seen(hashes, (each.last_seen for _, each in found))
 
     def encode(self) -> bytes:
         """Return it as it is stored beside the hashes: counts in the order of `RankedBy`, four bytes each,

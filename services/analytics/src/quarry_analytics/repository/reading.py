@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from quarry_analytics.domain.distinct import Distinct
 from quarry_analytics.domain.ranges import Interval, Level, Tile
 from quarry_analytics.domain.ranking import (
     Column,
-    Counted,
     RankedBy,
-    Ranks,
     first,
     last_times,
     leading,
@@ -229,25 +228,23 @@ async def most(
     """Return the queries with most searches, or most of those named by `by`; of equal ones those seen
     last."""
     days = joined([Interval(tile.start, tile.end) for tile in tiled if tile.level is Level.DAY])
-    edges = [
-        await _ranks_of(connection, chosen, Interval(tile.start, tile.end))
-        for tile in tiled
-        if tile.level is None
-    ]
+    edges = [Interval(tile.start, tile.end) for tile in tiled if tile.level is None]
     # Of each day four bytes for each query are read. When they were seen last is asked of the few that equal
     # each other.
     counts = [
         Column.of_counts(*stored)
         for stored in await _columns(connection, chosen, days, f"{place_of(by)} * {_COUNTS}", _COUNTS)
     ]
-    sums = leading([*counts, *(edge.counts[by] for edge in edges)], limit)
+    counts += [await _counts_of(connection, chosen, part, by) for part in edges]
+    sums = leading(counts, limit)
     if len(set(sums.values())) == len(sums):
         return first(sums, {}, limit)
     times = [
         Column.of_times(*stored)
         for stored in await _columns(connection, chosen, days, f"{len(RankedBy)} * {_COUNTS}", _TIMES)
     ]
-    return first(sums, last_times([*times, *(edge.times for edge in edges)], sums), limit)
+    times += [await _times_of(connection, chosen, part, sums) for part in edges]
+    return first(sums, last_times(times, sums), limit)
 
 
 _COUNTS = "octet_length(queries) / 2"
@@ -274,31 +271,55 @@ async def _columns(
     return [(row[0], row[1]) for row in found]
 
 
-def _ranked(chosen: Chosen) -> str:
-    """Return the statement of `_ranks_of`: the index holds all that it reads. Bounds are plain values, or all
-    partitions would be read."""
+_COUNTED = {
+    RankedBy.SEARCHES: "count(*)",
+    RankedBy.NO_RESULTS: "count(*) FILTER (WHERE total = 0)",
+    RankedBy.LOW_CONFIDENCE: "count(*) FILTER (WHERE low_confidence)",
+}
+
+
+def _ranked(chosen: Chosen, number: str) -> str:
+    """Return a statement that reads a number of each query from single searches, in the order of hashes.
+
+    All that it reads is in the index. Bounds are plain values, or all partitions would be read.
+    """
     return f"""
-        SELECT query_hash, count(*) AS searches, count(*) FILTER (WHERE total = 0) AS no_results,
-            count(*) FILTER (WHERE low_confidence) AS low_confidence, max(occurred_at) AS last_seen
-        FROM searches
-        WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
-            AND NOT collapsed AND NOT continued
-        GROUP BY query_hash
+        SELECT coalesce(array_agg(query_hash), '{{}}'), coalesce(array_agg(number), '{{}}')
+        FROM (
+            SELECT query_hash, {number} AS number FROM searches
+            WHERE {condition(chosen)} AND occurred_at >= $4 AND occurred_at < $5
+                AND NOT collapsed AND NOT continued AND ($6::bigint[] IS NULL OR query_hash = ANY($6))
+            GROUP BY query_hash ORDER BY query_hash
+        ) each
         """  # noqa: S608
 
 
-async def _ranks_of(connection: Connection, chosen: Chosen, part: Interval) -> Ranks:
-    """Return what single searches add up to."""
-    found = await connection.fetch(
-        _ranked(chosen), chosen.tenant_id, chosen.collection, chosen.mode, part.start, part.end
+async def _counts_of(connection: Connection, chosen: Chosen, part: Interval, by: RankedBy) -> Column:
+    """Return how often queries were searched in a part of time, as single searches tell."""
+    return Column.counted(*await _numbers(connection, chosen, part, _COUNTED[by], None))
+
+
+async def _times_of(
+    connection: Connection, chosen: Chosen, part: Interval, queries: Collection[int]
+) -> Column:
+    """Return when some queries were searched last in a part of time, as single searches tell."""
+    return Column.seen(*await _numbers(connection, chosen, part, "max(occurred_at)", queries))
+
+
+async def _numbers(
+    connection: Connection, chosen: Chosen, part: Interval, number: str, queries: Collection[int] | None
+) -> asyncpg.Record:
+    found = await connection.fetchrow(
+        _ranked(chosen, number),
+        chosen.tenant_id,
+        chosen.collection,
+        chosen.mode,
+        part.start,
+        part.end,
+        None if queries is None else list(queries),
     )
-    return Ranks(
-        (
-            row["query_hash"],
-            Counted(row["searches"], row["no_results"], row["low_confidence"], row["last_seen"]),
-        )
-        for row in found
-    )
+    assert found is not None  # noqa: S101 - an aggregate has one row
+    return found
 
 
 async def refreshed(connection: Connection, tenant_id: UUID | None) -> tuple[datetime | None, date | None]:
