@@ -10,7 +10,7 @@ from uuid import UUID
 from quarry_analytics.domain.ranges import Interval, Level, intervals, tiles, zone_of
 from quarry_analytics.domain.ranking import RankedBy
 from quarry_analytics.domain.tallies import QueryTally, Tally
-from quarry_analytics.repository import reading
+from quarry_analytics.repository import ranking, reading
 from quarry_analytics.repository.reading import Chosen
 from quarry_common.contracts.analytics import QueryFigures, Selection
 from quarry_common.postgres.pool import Connection, Database
@@ -86,7 +86,7 @@ async def ranked(
 ) -> list[QueryFigures]:
     """Return the queries with most searches, or most of those named by `by`."""
     tiled = tiles(selection.start, selection.end, [Level.DAY])
-    queries = await reading.most(connection, chosen(selection), tiled, by, limit)
+    queries = await ranking.most(connection, chosen(selection), tiled, by, limit)
     return await of_queries(connection, selection, queries, clicks=clicks)
 
 

@@ -22,7 +22,7 @@ from quarry_analytics.handlers.retention import RetentionHandlers
 from quarry_analytics.handlers.users import UserHandlers
 from quarry_analytics.recording import Recording
 from quarry_analytics.refreshing import Refreshing
-from quarry_analytics.repository import reading
+from quarry_analytics.repository import ranking, reading
 from quarry_analytics.service import build
 from quarry_analytics.settings import AnalyticsSettings
 from quarry_common.contracts import subjects
@@ -183,7 +183,7 @@ async def test_queries_are_ranked_from_the_index_of_a_tenants_searches_alone(
 
     async with database.tenant_transaction(tenant) as connection:
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        statement = reading._ranked(reading.Chosen(tenant), reading._COUNTED[RankedBy.NO_RESULTS])
+        statement = ranking._ranked(reading.Chosen(tenant), ranking._COUNTED[RankedBy.NO_RESULTS])
         bounds = (NOW - timedelta(days=2), NOW - timedelta(days=1))
         plan = await connection.fetch(f"EXPLAIN {statement}", tenant, None, None, *bounds, None)
 

@@ -58,8 +58,8 @@ def test_the_first_are_those_with_most_and_of_equal_ones_those_seen_last(by: Ran
         for query, _ in one:
             hashes.add(query)
         at = place_of(by) * width
-        counts.append(Column.of_counts(hashes.encode(), ranks[at : at + width]))
-        times.append(Column.of_times(hashes.encode(), ranks[3 * width :]))
+        counts.append(Column.stored_counts(hashes.encode(), ranks[at : at + width]))
+        times.append(Column.stored_times(hashes.encode(), ranks[3 * width :]))
     sums_found = leading(counts, limit)
 
     assert {query: sums[query] for query in sums_found} == sums_found

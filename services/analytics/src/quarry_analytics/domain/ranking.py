@@ -41,22 +41,22 @@ class Column(msgspec.Struct, frozen=True):
     numbers: NDArray[np.integer]
 
     @staticmethod
-    def of_counts(queries: bytes, numbers: bytes) -> "Column":
+    def stored_counts(queries: bytes, numbers: bytes) -> "Column":
         """Return how often queries were searched, as it was stored."""
         return Column(np.frombuffer(queries, _HASH), np.frombuffer(numbers, _COUNT))
 
     @staticmethod
-    def of_times(queries: bytes, numbers: bytes) -> "Column":
+    def stored_times(queries: bytes, numbers: bytes) -> "Column":
         """Return when queries were searched last, in microseconds, as it was stored."""
         return Column(np.frombuffer(queries, _HASH), np.frombuffer(numbers, _SEEN))
 
     @staticmethod
-    def counted(queries: Sequence[int], counts: Sequence[int]) -> "Column":
+    def of_counts(queries: Sequence[int], counts: Sequence[int]) -> "Column":
         """Return how often queries were searched; they are in the order of their hashes."""
         return Column(np.array(queries, _HASH), np.array(counts, _COUNT))
 
     @staticmethod
-    def seen(queries: Sequence[int], times: Iterable[datetime]) -> "Column":
+    def of_times(queries: Sequence[int], times: Iterable[datetime]) -> "Column":
         """Return when queries were searched last; they are in the order of their hashes."""
         since = [(moment - EPOCH) // _MICROSECOND for moment in times]
         return Column(np.array(queries, _HASH), np.array(since, _SEEN))
@@ -69,10 +69,10 @@ class Ranks:
         found = sorted(queries, key=itemgetter(0))
         hashes = [query for query, _ in found]
         self.counts = {
-            by: Column.counted(hashes, list(map(attrgetter(by.value), (each for _, each in found))))
+            by: Column.of_counts(hashes, list(map(attrgetter(by.value), (each for _, each in found))))
             for by in RankedBy
         }
-        self.times = Column.seen(hashes, (each.last_seen for _, each in found))
+        self.times = Column.of_times(hashes, (each.last_seen for _, each in found))
 
     def encode(self) -> bytes:
         """Return it as it is stored beside the hashes: counts in the order of `RankedBy`, four bytes each,
