@@ -126,5 +126,19 @@ async def connect_pool(settings: PostgresSettings, service: str) -> AsyncIterato
             pool.terminate()
 
 
+async def stream(
+    connection: Connection, statement: str, *arguments: object, at_a_time: int
+) -> AsyncIterator[asyncpg.Record]:
+    """Yield the rows of a statement, of which so many are fetched at a time; in a transaction.
+
+    To iterate over a cursor does that as well, but then each row is a span of the trace, and that costs more
+    than the row.
+    """
+    cursor = await connection.cursor(statement, *arguments)
+    while found := await cursor.fetch(at_a_time):
+        for row in found:
+            yield row
+
+
 async def _nothing_to_reset(_connection: object) -> None:
     return None

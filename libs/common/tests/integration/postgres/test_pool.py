@@ -1,13 +1,17 @@
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 import pytest
+from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from quarry_common.errors import QuarryError, UnavailableError
 from quarry_common.ids import new_id
-from quarry_common.postgres.pool import Database, connect_pool
+from quarry_common.postgres.pool import Database, connect_pool, stream
 from quarry_common.settings import PostgresSettings, load
 from quarry_local.servers.postgres import with_login
 
@@ -171,3 +175,26 @@ async def test_a_wrong_password_is_said_so(probe_admin_dsn: str) -> None:
         async with connect_pool(load(PostgresSettings, {"DATABASE_URL": dsn}), "probe"):
             pass
     assert "wrong@" not in str(caught.value)
+
+
+@contextmanager
+def traced() -> Iterator[InMemorySpanExporter]:
+    """Trace what is asked of Postgres."""
+    spans, provider, instrumentor = InMemorySpanExporter(), TracerProvider(), AsyncPGInstrumentor()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        yield spans
+    finally:
+        instrumentor.uninstrument()
+
+
+async def test_many_rows_are_few_spans_of_a_trace(database: Database) -> None:
+    with traced() as spans:
+        async with database.tenant_transaction(new_id()) as connection:
+            asked = stream(connection, "SELECT generate_series(1, $1::int)", 250, at_a_time=100)
+            found = [row[0] async for row in asked]
+
+    assert found == list(range(1, 251))
+    of_rows = [span for span in spans.get_finished_spans() if "generate_series" in str(span.attributes)]
+    assert 1 <= len(of_rows) <= 4

@@ -11,9 +11,10 @@ from quarry_analytics.domain.ranges import Interval, Level
 from quarry_analytics.domain.sketches import Sketch
 from quarry_analytics.domain.tallies import QueryTally, Row, Tally
 from quarry_analytics.domain.texts import hash_of
-from quarry_common.postgres.pool import Connection
+from quarry_common.postgres.pool import Connection, stream
 
-PREFETCH = 2_000
+FETCHED = 2_000
+"""Rows that are fetched at a time where there may be many."""
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -71,7 +72,8 @@ async def rows(
     user_id: str | None = None,
 ) -> AsyncIterator[Row]:
     """Yield the searches of a range that count, with what was clicked of their own answers."""
-    async for row in connection.cursor(
+    async for row in stream(
+        connection,
         _rows(chosen),
         chosen.tenant_id,
         chosen.collection,
@@ -80,7 +82,7 @@ async def rows(
         end,
         None if queries is None else list(queries),
         user_id,
-        prefetch=PREFETCH,
+        at_a_time=FETCHED,
     ):
         yield Row(
             query_id=row["query_id"],

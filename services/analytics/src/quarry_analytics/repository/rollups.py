@@ -11,9 +11,9 @@ import msgspec
 from quarry_analytics.domain.ranges import Level
 from quarry_analytics.domain.ranking import Ranks
 from quarry_analytics.domain.tallies import QueryTally, Tally
-from quarry_common.postgres.pool import Connection
+from quarry_analytics.repository.reading import FETCHED
+from quarry_common.postgres.pool import Connection, stream
 
-PREFETCH = 2_000
 SpanKey = tuple[Level, datetime, str, str]
 """Level, beginning, mode and collection."""
 QueryKey = tuple[int, str, str]
@@ -51,7 +51,8 @@ async def typed(
 ) -> AsyncIterator[asyncpg.Record]:
     """Yield searches of clients that can be told apart: id, time, client, query, and whether it is
     collapsed."""
-    async for row in connection.cursor(
+    async for row in stream(
+        connection,
         """
         SELECT query_id, occurred_at, coalesce('c' || client_id, 'u' || user_id) AS client, query, collapsed
         FROM searches
@@ -61,7 +62,7 @@ async def typed(
         tenant_id,
         start,
         end,
-        prefetch=PREFETCH,
+        at_a_time=FETCHED,
     ):
         yield row
 
