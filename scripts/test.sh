@@ -1,11 +1,11 @@
 #!/bin/bash
 # Runs all tests in three parts beside each other, for they wait for servers most of the time: libraries and chaos,
-# the services, the client and the rest of the whole platform's. What is given is given to each. The first part's
+# the services and the client, the rest of the whole platform's. What is given is given to each. The first part's
 # output comes as it runs, that of the others when it is done.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-parts=("libs/common libs/local tests/chaos" "services" "libs/client tests/access tests/attack tests/e2e tests/isolation")
+parts=("libs/common libs/local tests/chaos" "services libs/client" "tests/access tests/attack tests/e2e tests/isolation")
 folder=$(mktemp -d)
 processes=()
 
