@@ -176,6 +176,8 @@ async def _asked(client: httpx.AsyncClient, place: str, size: int) -> Figure:
 RECORDED_SEARCHES = 3_000
 MOST_SLOWER = 1.03
 SETTLED_SECONDS = 2.0
+"""Without a further record, after which all are taken to be written."""
+RECORDED_SECONDS = 60.0
 
 
 def recording(settings: Mapping[str, str], tell: Callable[[str], None]) -> Figures:
@@ -238,13 +240,13 @@ async def _compared(platform: Platform) -> dict[str, list[float]]:
             if number >= 200:
                 taken[UUID(answer.json()["query_id"])] = seconds * 1000
         recorded: set[UUID] = set()
-        async with platform.database() as database:
+        async with platform.database() as database, asyncio.timeout(RECORDED_SECONDS):
             while True:
                 await asyncio.sleep(SETTLED_SECONDS)
                 rows = await database.fetch(
                     "SELECT query_id FROM analytics.searches WHERE tenant_id = $1", tenant.id
                 )
-                if len(rows) == len(recorded):
+                if rows and len(rows) == len(recorded):
                     break
                 recorded = {row["query_id"] for row in rows}
     recorded &= taken.keys()

@@ -48,7 +48,7 @@ _MARKDOWN = re.compile(
 )
 _MARKDOWN_SURE = re.compile(r"^#{1,6} \S|^(?:```|~~~)|\[[^\[\]\n]+\]\([^)\s]+\)|^\|[ :|-]+\|$", re.MULTILINE)
 _RST = re.compile(r"^\.\. [\w-]+::|^\S.*\n(?:={4,}|-{4,}|~{4,}|\^{4,})$", re.MULTILINE)
-_ORG = re.compile(r"^#\+\w+:|^\*+ (?:TODO |DONE )?\S", re.MULTILINE)
+_ORG = re.compile(r"^#\+\w+:|^\*+ \S", re.MULTILINE)
 _LOOK_CHARACTERS = 20_000
 _NO_NUMBER = re.compile(rb"-?\b(?:NaN|Infinity)\b")
 """Not JSON, but what many programs write."""
