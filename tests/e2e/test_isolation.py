@@ -1,6 +1,5 @@
 """Another tenant's data does not exist; a key does what its scopes say, and nothing once it is revoked."""
 
-import time
 from uuid import UUID
 
 import httpx
@@ -102,10 +101,8 @@ async def test_a_revoked_key_is_refused_within_five_seconds(platform: Platform, 
 
         assert not await refused()
         await tenant.client.revoke_key(made.api_key.id)
-        revoked = time.monotonic()
 
         await until(refused, 5, "the revoked key is refused")
-        assert time.monotonic() - revoked < 5
 
 
 EVENTS = "text/event-stream; charset=utf-8"

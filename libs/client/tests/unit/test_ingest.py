@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -366,14 +365,13 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(
     assert len(platform.documents) == 3
 
 
+@pytest.mark.timeout(60)  # a long run's patience is 180 s
 def test_a_platform_that_is_not_there_is_told_without_the_patience_of_a_long_run(
     quarry: Quarry, tree: Path
 ) -> None:
-    started = time.monotonic()
     result = quarry("ingest", tree, "--url", "http://127.0.0.1:1")
     assert result.exit_code == 1
     assert "Nothing answers" in result.stderr
-    assert time.monotonic() - started < 10
 
 
 def test_a_platform_that_goes_away_for_a_while_is_waited_for(

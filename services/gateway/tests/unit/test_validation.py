@@ -1,4 +1,3 @@
-import time
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from quarry_common.errors import MalformedError, QuarryError, ValidationError
+from quarry_common.errors import FieldError, MalformedError, QuarryError, ValidationError
+from quarry_gateway.forms import validation
 from quarry_gateway.forms.documents import DocumentForm, wrong_metadata
 from quarry_gateway.forms.validation import (
     MAX_ERRORS,
@@ -82,14 +82,22 @@ def test_a_nul_is_refused_wherever_it_stands() -> None:
     assert {error.field for error in caught.value.data.errors} == {"title", "metadata"}
 
 
-def test_what_is_wrong_everywhere_costs_no_more_than_the_first_errors() -> None:
+def test_what_is_wrong_everywhere_costs_no_more_than_the_first_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[FieldError] = []
+
+    def tell(field: str, error: str) -> FieldError:
+        told.append(FieldError(field, error))
+        return told[-1]
+
+    monkeypatch.setattr(validation, "FieldError", tell)
     body = msgspec.json.encode({"tags": [0] * 300_000, **{f"unknown{i}": 1 for i in range(300_000)}})
-    began = time.process_time()
 
     with pytest.raises(ValidationError) as caught:
         decode_json(body, DocumentForm)
 
-    assert time.process_time() - began < 1
+    assert len(told) == MAX_ERRORS + 1
     assert len(caught.value.data.errors) == MAX_ERRORS
     assert caught.value.data.detail.startswith("More than 100 fields")
 

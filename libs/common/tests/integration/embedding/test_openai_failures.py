@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 
 import numpy as np
 import pytest
@@ -107,11 +106,9 @@ async def test_a_slow_answer_is_given_up_and_tried_again(
 async def test_what_keeps_failing_is_told_when_no_time_is_left_for_another_attempt(
     server: EmbeddingServer, remote: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "_delay", lambda failures, longest: 0.01 if failures < 4 else 60.0)
+    monkeypatch.setattr(dispatch, "_delay", lambda failures, longest: 0.01 if failures < 4 else 7200.0)
     server.rule = lambda request: error(500, "out of memory")
-    started = time.monotonic()
-    told = await refusal(remote, seconds=20)
-    assert time.monotonic() - started < 10
+    told = await refusal(remote, seconds=3600)  # more than the test may take
     assert isinstance(told, EmbedderFailedError)
     assert (told.data.code, told.data.status) == ("embedder_failed", 502)
     assert told.data.detail == f"{server.url}/embeddings answered 500: out of memory"

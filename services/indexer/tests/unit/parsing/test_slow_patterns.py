@@ -1,10 +1,10 @@
 """Inputs on which a pattern or a library once took time that grew with the square of their length."""
 
 import io
-import time
 from collections.abc import Callable
 
 import pytest
+from services.indexer.tests.growth import grows_with_length
 
 from quarry_indexer.parsing.cleaning import clean_markdown
 from quarry_indexer.parsing.decoding import character_bytes, decode, text_encoding
@@ -44,14 +44,7 @@ def read_mail(text: str) -> object:
 def test_time_grows_with_length_not_faster(
     read: Callable[[str], object], before: str, unit: str, after: str
 ) -> None:
-    def seconds(repeats: int) -> float:
-        began = time.process_time()
-        read(before + unit * repeats + after)
-        return time.process_time() - began
-
-    seconds(10)
-
-    assert seconds(40_000) < 8 * 5 * max(seconds(5_000), 0.02)
+    assert grows_with_length(lambda repeats: read(before + unit * repeats + after), 5_000, floor_seconds=0.02)
 
 
 @pytest.mark.parametrize(
