@@ -10,9 +10,12 @@ from quarry_common.contracts.api_keys import REPORT_KEY_USE, ReportKeyUse
 from quarry_common.contracts.rpc import Nothing, RpcMethod
 from quarry_common.contracts.usage import (
     LEASE_SEARCHES,
+    REPORT_SEARCHES,
     SETTLE_SEARCHES,
     LeaseSearches,
+    ReportSearches,
     SearchLease,
+    SearchTally,
     SettleSearches,
 )
 from quarry_common.errors import DeadlineExceededError, UnavailableError
@@ -34,6 +37,7 @@ class UsageService:
         self.days: dict[tuple[UUID, date], SearchDayCount] = defaultdict(SearchDayCount)
         self.asked: list[LeaseSearches | SettleSearches] = []
         """What was worked on, repetitions left out."""
+        self.tallies: list[SearchTally] = []
         self.requests = 0
         self.keys: Counter[tuple[UUID, UUID, date]] = Counter()
         self.denied: Counter[tuple[UUID, UUID, date]] = Counter()
@@ -60,10 +64,19 @@ class UsageService:
             day = self.days[asked.tenant_id, asked.day]
             day.answered += asked.answered
             day.leased -= asked.unused
-            if asked.limit is None:
-                day.unlimited += asked.answered
             self._leases[asked.lease_id] = 0
             self.asked.append(asked)
+        return Nothing()
+
+    async def report_searches(self, asked: ReportSearches) -> Nothing:
+        if asked.report_id not in self._reports:
+            self._reports.add(asked.report_id)
+            self.tallies += asked.tallies
+            for tally in asked.tallies:
+                day = self.days[tally.tenant_id, tally.day]
+                day.answered += tally.answered
+                if tally.limit is None:
+                    day.unlimited += tally.answered
         return Nothing()
 
     async def report(self, asked: ReportKeyUse) -> Nothing:
@@ -85,6 +98,7 @@ class UsageService:
         answers = {
             LEASE_SEARCHES.name: self.lease,
             SETTLE_SEARCHES.name: self.settle,
+            REPORT_SEARCHES.name: self.report_searches,
             REPORT_KEY_USE.name: self.report,
         }
         answer = await answers[method.name](request)

@@ -91,6 +91,7 @@ def _server(bus: Client, database: Database, settings: TenantsSettings) -> RpcSe
     searches = Searches(database)
     server.answer(usage.LEASE_SEARCHES, searches.lease)
     server.answer(usage.SETTLE_SEARCHES, searches.settle)
+    server.answer(usage.REPORT_SEARCHES, searches.report)
     server.answer(usage.SEARCH_DAYS, searches.days)
     server.answer(purging.GET_RECEIPT, Purges(database).receipt)
     audit = Audit(database)

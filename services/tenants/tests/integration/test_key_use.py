@@ -77,6 +77,25 @@ async def test_a_report_that_comes_again_counts_once(rpc: RpcClient, key: Key) -
     assert [day.requests for day in (await key.usage()).days] == [2]
 
 
+async def test_keys_of_many_tenants_are_counted_by_one_report(
+    rpc: RpcClient, tenancy: Tenancy, key: Key, admin: Connection
+) -> None:
+    tenant = await tenancy.tenant()
+    other = Key(rpc, tenant.id, (await tenancy.key(tenant.id, "other")).api_key.id)
+    await admin.execute(
+        "UPDATE api_keys SET last_used_at = now() - interval '40 days' WHERE id = ANY ($1)",
+        [key.id, other.id],
+    )
+
+    await report(rpc, key.tally(2), other.tally(3, 1), key.tally(4, days_ago=1))
+
+    assert [(day.requests, day.denied) for day in (await key.usage()).days] == [(2, 0), (4, 0)]
+    assert [(day.requests, day.denied) for day in (await other.usage()).days] == [(3, 1)]
+    for woken in (key, other):
+        events = await told(admin, woken.tenant_id, ApiKeyAnomalyDetected)
+        assert [(event.key_id, event.anomaly) for event in events] == [(woken.id, "dormant_key_used")]
+
+
 async def test_the_last_use_never_goes_back(rpc: RpcClient, key: Key) -> None:
     latest = key.tally(1)
     await report(rpc, latest)

@@ -12,11 +12,14 @@ from quarry_common.contracts.events import QuotaExceeded, QuotaThresholdReached
 from quarry_common.contracts.tenancy import Tenant
 from quarry_common.contracts.usage import (
     LEASE_SEARCHES,
+    REPORT_SEARCHES,
     SEARCH_DAYS,
     SETTLE_SEARCHES,
     LeaseSearches,
     Quota,
+    ReportSearches,
     SearchDay,
+    SearchTally,
     SettleSearches,
     UsageRange,
 )
@@ -149,6 +152,91 @@ async def test_threshold_and_end_are_told_once_a_day(
         QuotaThresholdReached(quota=Quota.SEARCHES, limit=20, used=16, percent=80),
         QuotaExceeded(quota=Quota.SEARCHES, limit=20, used=20),
     ]
+
+
+async def report(rpc: RpcClient, *tallies: SearchTally, report_id: UUID | None = None) -> None:
+    await rpc.call(REPORT_SEARCHES, ReportSearches(report_id or new_id(), list(tallies)))
+
+
+async def test_many_tenants_are_counted_by_one_report_and_once(rpc: RpcClient, tenancy: Tenancy) -> None:
+    tenants = [await tenancy.tenant() for _ in range(5)]
+    yesterday, report_id = today() - timedelta(days=1), new_id()
+    tallies = [SearchTally(tenant.id, today(), None, place) for place, tenant in enumerate(tenants, 1)]
+    tallies += [SearchTally(tenants[0].id, yesterday, None, 7), SearchTally(tenants[0].id, today(), None, 2)]
+
+    await asyncio.gather(*(report(rpc, *tallies, report_id=report_id) for _ in range(4)))
+    await report(rpc, SearchTally(tenants[4].id, today(), None, 1))
+
+    found = [await Gateway(rpc, tenant, None).answered() for tenant in tenants]
+    assert found == [
+        [SearchDay(yesterday, 7), SearchDay(today(), 3)],
+        *([SearchDay(today(), place)] for place in (2, 3, 4, 6)),
+    ]
+
+
+async def test_what_is_reported_of_a_quota_takes_nothing_more_of_it(
+    rpc: RpcClient, tenancy: Tenancy, admin: Connection
+) -> None:
+    tenant = await tenancy.tenant()
+    gateway = Gateway(rpc, tenant, 160)
+    assert await gateway.lease(10) == 10
+
+    for _ in range(2):
+        await report(rpc, SearchTally(tenant.id, today(), 160, 4))
+    await gateway.settle(unused=2, answered=0)
+
+    row = await admin.fetchrow("SELECT leased, answered FROM search_days WHERE tenant_id = $1", tenant.id)
+    assert row is not None
+    assert tuple(row) == (8, 8)
+
+
+async def test_reports_of_many_gateways_at_once_lose_nothing(rpc: RpcClient, tenancy: Tenancy) -> None:
+    tenants = [await tenancy.tenant() for _ in range(6)]
+
+    async def gateway(number: int) -> None:
+        order = tenants[number % 6 :] + tenants[: number % 6]
+        for _ in range(5):
+            await report(rpc, *(SearchTally(tenant.id, today(), None, 1) for tenant in order))
+
+    await asyncio.gather(*(gateway(number) for number in range(6)))
+
+    for tenant in tenants:
+        assert await Gateway(rpc, tenant, None).answered() == [SearchDay(today(), 30)]
+
+
+async def test_the_threshold_is_told_of_those_in_a_report_that_reached_it(
+    rpc: RpcClient, tenancy: Tenancy, admin: Connection
+) -> None:
+    near, far, free = [await tenancy.tenant() for _ in range(3)]
+    tallies = [
+        SearchTally(near.id, today(), 10, 8),
+        SearchTally(far.id, today(), 10, 7),
+        SearchTally(free.id, today(), None, 900),
+    ]
+
+    await report(rpc, *tallies)
+    await report(rpc, SearchTally(near.id, today(), 10, 1))
+
+    assert await told(admin, near.id, QuotaThresholdReached, QuotaExceeded) == [
+        QuotaThresholdReached(quota=Quota.SEARCHES, limit=10, used=8, percent=80)
+    ]
+    for other in (far, free):
+        assert await told(admin, other.id, QuotaThresholdReached, QuotaExceeded) == []
+    assert await Gateway(rpc, near, 10).answered() == [SearchDay(today(), 9)]
+
+
+async def test_of_a_report_what_is_told_of_tenants_that_go_or_are_not_there_is_dropped(
+    rpc: RpcClient, tenancy: Tenancy, admin: Connection
+) -> None:
+    going, there, nobody = await tenancy.tenant(), await tenancy.tenant(), new_id()
+    await admin.execute("UPDATE organizations SET state = 'purging' WHERE id = $1", going.id)
+
+    await report(rpc, *(SearchTally(tenant, today(), None, 1) for tenant in (nobody, going.id, there.id)))
+
+    rows = await admin.fetch(
+        "SELECT tenant_id FROM search_days WHERE tenant_id = ANY ($1)", [nobody, going.id, there.id]
+    )
+    assert [row["tenant_id"] for row in rows] == [there.id]
 
 
 async def test_nothing_is_leased_to_a_tenant_that_is_not_there_or_goes(

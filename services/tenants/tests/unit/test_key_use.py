@@ -8,7 +8,7 @@ import pytest
 from quarry_common.contracts.api_keys import KeyTally, ReportKeyUse
 from quarry_common.errors import ValidationError
 from quarry_common.ids import new_id
-from quarry_tenants.domain.key_use import DayUse, by_tenant, check_report
+from quarry_tenants.domain.key_use import DayUse, check_report, merged
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 DAY = date(2026, 11, 2)
@@ -17,25 +17,21 @@ TALLY = KeyTally(TENANT, KEY, DAY, requests=3, denied=1, last_used_at=NOW)
 
 
 def test_tallies_of_one_key_and_day_are_added() -> None:
-    other = new_id()
+    other = new_id()  # later ids are larger
     earlier = msgspec.structs.replace(TALLY, requests=2, denied=2, last_used_at=NOW - timedelta(hours=1))
-    tallies = [TALLY, earlier, msgspec.structs.replace(TALLY, tenant_id=other)]
+    tallies = [msgspec.structs.replace(TALLY, tenant_id=other), TALLY, earlier]
 
-    uses = by_tenant(tallies, NOW)
-
-    assert uses.keys() == {TENANT, other}
-    assert uses[TENANT].days == [DayUse(KEY, DAY, requests=5, denied=3)]
-    assert uses[TENANT].last_used_at == {KEY: NOW}
+    assert merged(tallies, NOW) == [DayUse(TENANT, KEY, DAY, 5, 3, NOW), DayUse(other, KEY, DAY, 3, 1, NOW)]
 
 
 def test_nobody_used_a_key_in_the_future() -> None:
     ahead = msgspec.structs.replace(TALLY, last_used_at=NOW + timedelta(days=1))
 
-    assert by_tenant([ahead], NOW)[TENANT].last_used_at == {KEY: NOW}
+    assert merged([ahead], NOW)[0].last_used_at == NOW
 
 
 def test_a_key_without_requests_was_not_used() -> None:
-    assert by_tenant([msgspec.structs.replace(TALLY, requests=0, denied=0)], NOW) == {}
+    assert merged([msgspec.structs.replace(TALLY, requests=0, denied=0)], NOW) == []
 
 
 @pytest.mark.parametrize(

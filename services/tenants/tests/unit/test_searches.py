@@ -2,12 +2,20 @@
 
 from datetime import UTC, date, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quarry_common.contracts.events import QuotaExceeded, QuotaThresholdReached
-from quarry_common.contracts.usage import LeaseSearches, Quota, SettleSearches, UsageRange
+from quarry_common.contracts.usage import (
+    LeaseSearches,
+    Quota,
+    ReportSearches,
+    SearchTally,
+    SettleSearches,
+    UsageRange,
+)
 from quarry_common.errors import ValidationError
 from quarry_common.ids import new_id
 from quarry_tenants.domain import searches
@@ -165,6 +173,48 @@ def test_no_number_is_below_zero(field: str) -> None:
         searches.check_lease(lease(**{field: -1}), NOON)
 
     assert [error.field for error in caught.value.data.errors] == [field]
+
+
+def test_tallies_of_one_tenant_and_day_are_added_whatever_their_order() -> None:
+    other = new_id()  # later ids are larger
+    tallies = [
+        SearchTally(other, DAY, None, 1),
+        SearchTally(TENANT, DAY, 100, 2),
+        SearchTally(TENANT, DAY, None, 3),
+        SearchTally(TENANT, date(2026, 11, 1), None, 4),
+    ]
+
+    assert searches.merged(tallies) == [
+        SearchTally(TENANT, date(2026, 11, 1), None, 4),
+        SearchTally(TENANT, DAY, 100, 5),
+        SearchTally(other, DAY, None, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"answered": -1}, "answered"),
+        ({"answered": 10**10}, "answered"),
+        ({"limit": -1}, "limit"),
+        ({"day": date(2026, 11, 4)}, "day"),
+    ],
+)
+def test_a_report_of_what_cannot_be_is_refused(change: dict[str, object], field: str) -> None:
+    tally = SearchTally(TENANT, DAY, 100, 1)
+    report = ReportSearches(new_id(), [tally, msgspec.structs.replace(tally, **change)])
+
+    with pytest.raises(ValidationError) as caught:
+        searches.check_report(report, NOON)
+
+    assert [error.field for error in caught.value.data.errors] == [f"tallies[1].{field}"]
+
+
+def test_a_report_is_bounded() -> None:
+    report = ReportSearches(new_id(), [SearchTally(TENANT, DAY, 100, 1)] * (searches.MAX_TALLIES + 1))
+
+    with pytest.raises(ValidationError):
+        searches.check_report(report, NOON)
 
 
 @pytest.mark.parametrize("last", [date(2026, 11, 1), date(2029, 11, 6), date.max])

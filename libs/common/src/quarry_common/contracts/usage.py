@@ -48,7 +48,7 @@ class SearchLease(msgspec.Struct, frozen=True):
 
 
 class SettleSearches(msgspec.Struct, frozen=True):
-    """Gives back what is not needed and tells what was answered."""
+    """Gives back what is not needed, and tells what was answered meanwhile."""
 
     tenant_id: UUID
     day: date
@@ -56,6 +56,23 @@ class SettleSearches(msgspec.Struct, frozen=True):
     unused: int
     answered: int
     lease_id: UUID
+
+
+class SearchTally(msgspec.Struct, frozen=True):
+    """Searches of a tenant that one gateway answered since it told last."""
+
+    tenant_id: UUID
+    day: date
+    limit: int | None
+    """The quota they were leased of; without one they were not."""
+    answered: int
+
+
+class ReportSearches(msgspec.Struct, frozen=True):
+    """Tells of answered searches of many tenants. `report_id` lets a repetition count once."""
+
+    report_id: UUID
+    tallies: list[SearchTally]
 
 
 class SearchDay(msgspec.Struct, frozen=True):
@@ -117,6 +134,7 @@ class TenantRef(msgspec.Struct, frozen=True):
 
 LEASE_SEARCHES = RpcMethod("tenants", "lease_searches", LeaseSearches, SearchLease)
 SETTLE_SEARCHES = RpcMethod("tenants", "settle_searches", SettleSearches, Nothing)
+REPORT_SEARCHES = RpcMethod("tenants", "report_searches", ReportSearches, Nothing)
 SEARCH_DAYS = RpcMethod("tenants", "search_days", UsageRange, SearchDays)
 INDEX_DAYS = RpcMethod("indexer", "usage_days", UsageRange, IndexDays)
 STORED_NOW = RpcMethod("indexer", "stored_now", TenantRef, StoredNow)

@@ -102,7 +102,7 @@ class Desk:
 
     def finish(self, count: int, failed: int, now: float) -> None:
         """Take note of how searches ended; those that `failed` are for whoever waits."""
-        self.holding.finish(count, failed, now)
+        self.holding.finish(count, failed)
         self.serve(now)
 
 

@@ -1,15 +1,16 @@
 """What one gateway holds of a tenant's searches of one day: pure rules, without I/O.
 
 Searches of a quota are leased from the tenants service in blocks. Each is free, held by a running search, or
-answered; what is free in the end is given back. Without a quota nothing is leased, and answers are counted
-all the same.
+answered; what is free in the end is given back. Without a quota nothing is leased. What was answered is told
+with whatever asks for more or gives back, and otherwise together with that of other tenants.
 """
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Final
 from uuid import UUID
 
-from quarry_common.contracts.usage import LeaseSearches, SettleSearches
+from quarry_common.contracts.usage import LeaseSearches, SearchTally, SettleSearches
 from quarry_common.ids import new_id
 
 FIRST_BLOCK: Final = 8
@@ -18,8 +19,6 @@ BUSY_SECONDS: Final = 5.0
 """A block that was used up in less is followed by one twice as large."""
 QUIET_SECONDS: Final = 20.0
 """A block that lasted longer is followed by one half as large."""
-TELL_SECONDS: Final = 4.0
-"""For which answers are kept to be told together."""
 IDLE_SECONDS: Final = 30.0
 """So long after the last lease, what is free still is given back."""
 
@@ -29,8 +28,8 @@ Message = LeaseSearches | SettleSearches
 class Holding:
     """Counts searches. Times are seconds of a monotonic clock.
 
-    One message at a time is on its way to the tenants service: `sent`. What it tells is in it and nowhere
-    else, so that it can be repeated as it is until it is known to have arrived.
+    One message at a time of this tenant is on its way to the tenants service: `sent`. What it tells is in it
+    and nowhere else, so that it can be repeated as it is until it is known to have arrived.
     """
 
     def __init__(self, tenant_id: UUID, day: date, now: float) -> None:
@@ -44,7 +43,6 @@ class Holding:
         self._limit = 0
         self._block = FIRST_BLOCK
         self._leased_at = float("-inf")
-        self._untold_since = now
 
     @property
     def empty(self) -> bool:
@@ -61,16 +59,14 @@ class Holding:
         self.used_at = now
         return True
 
-    def finish(self, count: int, failed: int, now: float) -> None:
+    def finish(self, count: int, failed: int) -> None:
         """Count searches as answered but those that `failed`, which are free again."""
-        self._note_answers(count - failed, now)
         self.held -= count
         self.free += failed
         self.answered += count - failed
 
-    def finish_unlimited(self, count: int, failed: int, now: float) -> None:
+    def finish_unlimited(self, count: int, failed: int) -> None:
         """Count searches that ran without a quota."""
-        self._note_answers(count - failed, now)
         self.unlimited -= count
         self.metered += count - failed
 
@@ -90,40 +86,28 @@ class Holding:
         self.sent, self.sent_at = message, now
         return message
 
-    def give_back(self, now: float) -> SettleSearches | None:
-        """Return the message that gives back what is free and tells of answers; None without either."""
-        if self.free or self.answered:
-            return self._settle(self.free, now)
-        return self._meter(now)
+    def due(self, now: float, today: date, idle_seconds: float = IDLE_SECONDS) -> bool:
+        """Return whether what is free is to be given back by now."""
+        return self.free > 0 and (self.day != today or now - self._leased_at >= idle_seconds)
 
-    def due(self, now: float, today: date, idle_seconds: float = IDLE_SECONDS) -> SettleSearches | None:
-        """Return the message that is due now, if one is."""
-        if self.day != today or (self.free and now - self._leased_at >= idle_seconds):
-            return self.give_back(now)
-        if now - self._untold_since < TELL_SECONDS:
+    def give_back(self, now: float) -> SettleSearches | None:
+        """Return the message that gives back what is free; None without any."""
+        if not self.free:
             return None
-        return self._settle(0, now) if self.answered else self._meter(now)
+        message = SettleSearches(self.tenant_id, self.day, self._limit, self.free, self.answered, new_id())
+        self.free = self.answered = 0
+        self.sent, self.sent_at = message, now
+        return message
+
+    def tell(self) -> Iterator[SearchTally]:
+        """Yield what was answered and not told yet; from now on it is for the caller to tell."""
+        if self.answered:
+            yield SearchTally(self.tenant_id, self.day, self._limit, self.answered)
+        if self.metered:
+            yield SearchTally(self.tenant_id, self.day, None, self.metered)
+        self.answered = self.metered = 0
 
     def arrived(self, granted: int = 0) -> None:
         """Take note that the message was answered."""
         self.sent = None
         self.free += granted
-
-    def _settle(self, unused: int, now: float) -> SettleSearches:
-        message = SettleSearches(self.tenant_id, self.day, self._limit, unused, self.answered, new_id())
-        self.free -= unused
-        self.answered = 0
-        self.sent, self.sent_at = message, now
-        return message
-
-    def _meter(self, now: float) -> SettleSearches | None:
-        if not self.metered:
-            return None
-        message = SettleSearches(self.tenant_id, self.day, None, 0, self.metered, new_id())
-        self.metered = 0
-        self.sent, self.sent_at = message, now
-        return message
-
-    def _note_answers(self, count: int, now: float) -> None:
-        if count and not self.answered and not self.metered:
-            self._untold_since = now

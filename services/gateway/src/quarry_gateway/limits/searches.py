@@ -10,13 +10,23 @@ from types import TracebackType
 from typing import Final
 from uuid import UUID
 
-from quarry_common.contracts.usage import LEASE_SEARCHES, SETTLE_SEARCHES, LeaseSearches, SettleSearches
+from quarry_common.contracts.usage import (
+    LEASE_SEARCHES,
+    REPORT_SEARCHES,
+    SETTLE_SEARCHES,
+    LeaseSearches,
+    ReportSearches,
+    SearchTally,
+    SettleSearches,
+)
 from quarry_common.errors import DeadlineExceededError, QuarryError, UnavailableError
+from quarry_common.ids import new_id
 from quarry_common.messaging.rpc import RpcClient
 from quarry_common.waiting import pause
 from quarry_gateway.limits.desk import Desk
 from quarry_gateway.limits.holding import IDLE_SECONDS, Holding
 from quarry_gateway.limits.metrics import LEASES, LOST
+from quarry_gateway.limits.reporter import Reporter
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +39,7 @@ WAIT_SECONDS: Final = 3.0
 """For a search to be let in."""
 TICK_SECONDS: Final = 0.5
 ROUND_SECONDS: Final = 5.0
-"""For all that is told at a time."""
+"""For all that is given back at a time."""
 TOGETHER: Final = 16
 """Messages under way at a time."""
 FLUSH_SECONDS: Final = 5.0
@@ -63,7 +73,10 @@ class SearchQuota:
         self._desks: dict[tuple[UUID, date], Desk] = {}
         self._leasing: set[asyncio.Task[None]] = set()
         self._heard = True
-        """Whether the tenants service could be told of everything the last time."""
+        """Whether the tenants service took back everything the last time."""
+        self._reporter = Reporter(
+            rpc, REPORT_SEARCHES, collect=self._tallies, report=_report, lost=_lost, clock=clock
+        )
 
     def search(self, tenant_id: UUID, limit: int | None, count: int = 1) -> "Admission":
         """Return a context in which `count` searches may run; None is no limit.
@@ -76,26 +89,29 @@ class SearchQuota:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Tell what was answered and give back what is not used, until `stopping` is set; then all of it."""
-        while not stopping.is_set():
-            await pause(stopping, TICK_SECONDS)
-            await self.settle_due()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reporter.run(stopping))
+            while not stopping.is_set():
+                await pause(stopping, TICK_SECONDS)
+                await self.settle_due()
         await self.flush()
 
+    async def tell(self) -> None:
+        """Tell what was answered, of all tenants together; what does not arrive is told again next time."""
+        await self._reporter.tell()
+
     async def settle_due(self) -> None:
-        """Tell and give back what is due by now, and forget the tenants of whom nothing is held."""
+        """Give back what is due by now, and forget the tenants of whom nothing is held."""
         today, now = self._now().date(), self._clock()
         idle = IDLE_SECONDS if len(self._desks) < MAX_DESKS // 2 else CROWDED_SECONDS
-
-        def due(holding: Holding) -> bool:
-            return holding.due(now, today, idle) is not None
 
         await self._settle(
             [
                 desk
                 for desk in self._desks.values()
-                if (desk.retry_at <= now if desk.holding.sent else due(desk.holding))
+                if (desk.retry_at <= now if desk.holding.sent else desk.holding.due(now, today, idle))
             ],
-            due,
+            lambda holding: holding.due(now, today, idle),
         )
         for key, desk in list(self._desks.items()):
             if desk.empty and (desk.holding.day != today or now - desk.holding.used_at >= idle):
@@ -103,17 +119,7 @@ class SearchQuota:
 
     async def flush(self) -> None:
         """Tell everything and give all back, within five seconds; to be called when no search runs."""
-
-        def rest(holding: Holding) -> bool:
-            return holding.give_back(self._clock()) is not None
-
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_SECONDS):
-                while True:
-                    if not await self._settle(list(self._desks.values()), rest):
-                        return
-                    await asyncio.sleep(FLUSH_PAUSE_SECONDS)
-        log.warning("searches of the day's quota could not be given back; they are lost for the day")
+        await asyncio.gather(self._give_all_back(), self._reporter.flush())
 
     async def admit(self, tenant_id: UUID, limit: int | None, count: int) -> Desk:
         """Let searches run, and return where to tell how they ended. Raises as `search` says."""
@@ -149,7 +155,7 @@ class SearchQuota:
         if limited:
             desk.finish(count, failed, self._clock())
         else:
-            desk.holding.finish_unlimited(count, failed, self._clock())
+            desk.holding.finish_unlimited(count, failed)
 
     def _desk(self, tenant_id: UUID, now: float) -> Desk:
         moment = self._now()
@@ -187,8 +193,17 @@ class SearchQuota:
         if desk.holding.give_back(self._clock()):
             await self._send(desk)
 
-    async def _settle(self, desks: Sequence[Desk], more: Callable[[Holding], bool]) -> int:
-        """Send the messages of tenants, as long as there are `more`; return for how many that failed."""
+    async def _give_all_back(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                while True:
+                    if not await self._settle(list(self._desks.values()), lambda holding: holding.free > 0):
+                        return
+                    await asyncio.sleep(FLUSH_PAUSE_SECONDS)
+        log.warning("searches of the day's quota could not be given back; they are lost for the day")
+
+    async def _settle(self, desks: Sequence[Desk], gives_back: Callable[[Holding], bool]) -> int:
+        """Send what is on its way of each tenant, and what it then `gives_back`; return how many failed."""
         turns = asyncio.Semaphore(TOGETHER)
         untold = len(desks)
 
@@ -196,7 +211,10 @@ class SearchQuota:
             nonlocal untold
             with suppress(QuarryError):
                 async with turns, desk.lock:
-                    while desk.holding.sent or more(desk.holding):
+                    if desk.holding.sent:
+                        await self._send(desk)
+                    if gives_back(desk.holding):
+                        desk.holding.give_back(self._clock())
                         await self._send(desk)
                 untold -= 1
 
@@ -205,7 +223,7 @@ class SearchQuota:
                 for desk in desks:
                     group.create_task(settle(desk))
         if untold and self._heard:
-            log.warning("the tenants service could not be told of the searches of %d tenants", untold)
+            log.warning("searches of the quotas of %d tenants could not be given back", untold)
         self._heard = not untold
         return untold
 
@@ -236,10 +254,21 @@ class SearchQuota:
             LOST.labels("searches").inc(message.answered)
             desk.holding.arrived()
 
+    def _tallies(self) -> list[SearchTally]:
+        return [tally for desk in self._desks.values() for tally in desk.holding.tell()]
+
     def _until_midnight(self) -> float:
         now = self._now()
         midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
         return (midnight - now).total_seconds()
+
+
+def _report(tallies: Sequence[SearchTally]) -> ReportSearches:
+    return ReportSearches(new_id(), list(tallies))
+
+
+def _lost(report: ReportSearches) -> None:
+    LOST.labels("searches").inc(sum(tally.answered for tally in report.tallies))
 
 
 class Admission:

@@ -66,6 +66,7 @@ class Tenants:
             (audit.RECORD_ACTS, self.record_acts),
             (usage.LEASE_SEARCHES, self.lease_searches),
             (usage.SETTLE_SEARCHES, self.settle_searches),
+            (usage.REPORT_SEARCHES, self.report_searches),
             (api_keys.REPORT_KEY_USE, self.report_key_use),
             (domains.REGISTER_DOMAIN, self.change_domain),
             (domains.CHECK_DOMAIN, self.change_domain),
@@ -146,6 +147,10 @@ class Tenants:
 
     async def settle_searches(self, asked: usage.SettleSearches) -> Nothing:
         self.answered += asked.answered
+        return Nothing()
+
+    async def report_searches(self, asked: usage.ReportSearches) -> Nothing:
+        self.answered += sum(tally.answered for tally in asked.tallies)
         return Nothing()
 
     async def report_key_use(self, asked: api_keys.ReportKeyUse) -> Nothing:

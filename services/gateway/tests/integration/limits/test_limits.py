@@ -11,11 +11,11 @@ from libs.common.tests.integration.conftest import Until
 from services.gateway.tests.usage_service import UsageService
 
 from quarry_common.contracts.api_keys import REPORT_KEY_USE
-from quarry_common.contracts.usage import LEASE_SEARCHES, SETTLE_SEARCHES
+from quarry_common.contracts.usage import LEASE_SEARCHES, REPORT_SEARCHES, SETTLE_SEARCHES
 from quarry_common.errors import QuotaExceededError, RemoteError
 from quarry_common.messaging import broker
 from quarry_common.messaging.rpc import RpcClient, RpcServer
-from quarry_gateway.limits import holding, key_use
+from quarry_gateway.limits import reporter
 from quarry_gateway.limits.buckets import Bucket, Endpoint, Owner
 from quarry_gateway.limits.gcra import Limit
 from quarry_gateway.limits.limits import Limits, open_limits
@@ -36,6 +36,7 @@ async def answering(service: UsageService, nats_url: str) -> AsyncIterator[None]
         server, stopping = RpcServer(connection, "tenants"), asyncio.Event()
         server.answer(LEASE_SEARCHES, service.lease)
         server.answer(SETTLE_SEARCHES, service.settle)
+        server.answer(REPORT_SEARCHES, service.report_searches)
         server.answer(REPORT_KEY_USE, service.report)
         running = asyncio.create_task(server.run(stopping))
         await connection.flush()
@@ -111,8 +112,7 @@ async def test_usage_is_told_while_the_gateway_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = UsageService()
-    monkeypatch.setattr(holding, "TELL_SECONDS", 0.1)
-    monkeypatch.setattr(key_use, "REPORT_SECONDS", 0.1)
+    monkeypatch.setattr(reporter, "REPORT_SECONDS", 0.1)
 
     async def told() -> bool:
         return service.keys.total() == 1 and sum(day.answered for day in service.days.values()) == 1

@@ -26,7 +26,7 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(["answer", "fail", "cancel"]), st.integers(0, 50), st.just(0)),
     st.tuples(st.just("answer some"), st.integers(0, 50), st.integers(0, 3)),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 5.0, 31.0]), st.just(0)),
-    st.tuples(st.just("settle"), st.integers(0, 1), st.just(0)),
+    st.tuples(st.sampled_from(["settle", "tell"]), st.integers(0, 1), st.just(0)),
     st.tuples(st.sampled_from(["lost", "unanswered"]), st.just(0), st.just(0)),
     st.tuples(st.just("day ends"), st.just(0), st.just(0)),
 )
@@ -83,6 +83,8 @@ class Run:
             self.time.pass_by(which)
         elif what == "settle":
             await self.gateways[int(which)].settle_due()
+        elif what == "tell":
+            await self.gateways[int(which)].tell()
         elif what == "day ends":
             self.time.moment += timedelta(days=1)  # not after an hour's silence, for which messages are kept
         elif what in {"lost", "unanswered"}:

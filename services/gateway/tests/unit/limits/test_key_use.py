@@ -10,8 +10,9 @@ from prometheus_client import REGISTRY
 from services.gateway.tests.usage_service import UsageService
 
 from quarry_common.messaging.rpc import RpcClient
-from quarry_gateway.limits import key_use
-from quarry_gateway.limits.key_use import GIVE_UP_SECONDS, REPORT_SECONDS, KeyUse
+from quarry_gateway.limits import key_use, reporter
+from quarry_gateway.limits.key_use import KeyUse
+from quarry_gateway.limits.reporter import GIVE_UP_SECONDS, REPORT_SECONDS
 
 from .conftest import Time
 
@@ -32,7 +33,7 @@ async def test_requests_and_denials_are_told_together(use: KeyUse, service: Usag
     for denied in (False, True, False):
         use.note(TENANT, KEY, denied)
         time.pass_by(1)
-    await use.report()
+    await use.tell()
 
     ((tally,),) = [report.tallies for report in service.reports]
     assert (tally.tenant_id, tally.key_id, tally.day) == (TENANT, KEY, TODAY)
@@ -42,8 +43,8 @@ async def test_requests_and_denials_are_told_together(use: KeyUse, service: Usag
 
 async def test_without_requests_nothing_is_told(use: KeyUse, service: UsageService) -> None:
     use.note(TENANT, KEY, False)
-    await use.report()
-    await use.report()
+    await use.tell()
+    await use.tell()
 
     assert service.requests == 1
 
@@ -52,7 +53,7 @@ async def test_each_day_is_counted_by_itself(use: KeyUse, service: UsageService,
     use.note(TENANT, KEY, False)
     time.pass_by(12 * 3600)
     use.note(TENANT, KEY, False)
-    await use.report()
+    await use.tell()
 
     assert service.keys == {(TENANT, KEY, TODAY): 1, (TENANT, KEY, date(2026, 2, 1)): 1}
     assert len(service.reports) == 1
@@ -64,10 +65,10 @@ async def test_a_report_without_an_answer_is_repeated_and_counts_once(
 ) -> None:
     use.note(TENANT, KEY, True)
     service.faults.append(fault)
-    await use.report()
+    await use.tell()
     use.note(TENANT, KEY, False)
-    await use.report()
-    await use.report()
+    await use.tell()
+    await use.tell()
 
     assert service.keys == {(TENANT, KEY, TODAY): 2}
     assert service.denied == {(TENANT, KEY, TODAY): 1}
@@ -76,14 +77,14 @@ async def test_a_report_without_an_answer_is_repeated_and_counts_once(
 async def test_many_keys_are_told_in_several_reports(
     use: KeyUse, service: UsageService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_use, "KEYS_IN_REPORT", 10)
+    monkeypatch.setattr(reporter, "TALLIES_IN_REPORT", 10)
     for _ in range(25):
         use.note(TENANT, uuid4(), False)
     service.faults.extend(["", "lost"])
-    await use.report()
+    await use.tell()
     assert [len(report.tallies) for report in service.reports] == [10]
 
-    await use.report()
+    await use.tell()
     assert [len(report.tallies) for report in service.reports] == [10, 10, 5]
 
 
@@ -97,7 +98,7 @@ async def test_more_keys_than_fit_are_lost_and_counted_as_such(
     time.pass_by(86_400)
     for _ in range(4):
         use.note(TENANT, uuid4(), False)
-    await use.report()
+    await use.tell()
 
     assert service.keys.total() == 4
     assert lost() == before + 2
@@ -109,14 +110,14 @@ async def test_a_report_that_never_arrives_is_given_up(
     before = lost()
     use.note(TENANT, KEY, False)
     service.away = True
-    await use.report()
+    await use.tell()
     time.pass_by(GIVE_UP_SECONDS + 1)
     use.note(TENANT, KEY, False)
-    await use.report()
+    await use.tell()
     assert lost() == before + 1
 
     service.away = False
-    await use.report()
+    await use.tell()
     assert service.keys.total() == 1
 
 
@@ -136,7 +137,7 @@ async def test_all_is_told_at_the_end(use: KeyUse, service: UsageService) -> Non
 async def test_a_tenants_service_that_stays_away_does_not_hold_up_the_end(
     use: KeyUse, service: UsageService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_use, "FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr(reporter, "FLUSH_SECONDS", 0.1)
     use.note(TENANT, KEY, False)
     service.away = True
     async with asyncio.timeout(2):

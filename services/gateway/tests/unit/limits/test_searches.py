@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import REGISTRY
 from services.gateway.tests.usage_service import UsageService
 
-from quarry_common.contracts.usage import LeaseSearches, SettleSearches
+from quarry_common.contracts.usage import LeaseSearches, SearchTally, SettleSearches
 from quarry_common.errors import QuotaExceededError, RemoteError, UnavailableError
 from quarry_common.messaging.rpc import RpcClient
-from quarry_gateway.limits import searches
-from quarry_gateway.limits.holding import FIRST_BLOCK, IDLE_SECONDS, LARGEST_BLOCK, TELL_SECONDS
+from quarry_gateway.limits import reporter, searches
+from quarry_gateway.limits.holding import FIRST_BLOCK, IDLE_SECONDS, LARGEST_BLOCK
 from quarry_gateway.limits.searches import GIVE_UP_SECONDS, SearchQuota
 
 from .conftest import Time
@@ -42,6 +42,10 @@ async def fail(quota: SearchQuota, limit: int | None = MUCH, count: int = 1) -> 
 
 def leases(service: UsageService) -> list[LeaseSearches]:
     return [each for each in service.asked if isinstance(each, LeaseSearches)]
+
+
+def lost() -> float:
+    return REGISTRY.get_sample_value("usage_lost_total", {"what": "searches"}) or 0.0
 
 
 def settled(service: UsageService) -> list[tuple[int | None, int, int]]:
@@ -215,24 +219,62 @@ async def test_without_a_quota_nobody_is_asked_and_all_is_counted(
     assert service.requests == 0
 
     service.away = False
-    time.pass_by(TELL_SECONDS)
-    await quota.settle_due()
-    assert settled(service) == [(None, 0, 20)]
+    await quota.tell()
+    assert service.tallies == [SearchTally(TENANT, TODAY, None, 20)]
 
 
-async def test_answers_of_a_busy_tenant_are_told_within_five_seconds(
+async def test_answers_of_many_tenants_are_told_together_within_five_seconds(
+    quota: SearchQuota, service: UsageService
+) -> None:
+    tenants = [uuid4() for _ in range(100)]
+    for tenant in tenants:
+        for limit in (None, MUCH, MUCH):
+            async with quota.search(tenant, limit):
+                pass
+    before = service.requests
+
+    await quota.tell()
+    await quota.tell()
+
+    assert service.requests == before + 1
+    assert service.tallies == [
+        SearchTally(tenant, TODAY, limit, answered)
+        for tenant in tenants
+        for limit, answered in ((MUCH, 2), (None, 1))
+    ]
+    assert reporter.REPORT_SECONDS <= 5
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered"])
+async def test_answers_that_could_not_be_told_are_told_again_and_count_once(
+    quota: SearchQuota, service: UsageService, fault: str
+) -> None:
+    await search(quota, None)
+    service.faults.append(fault)
+    await quota.tell()
+    await search(quota, None)
+    await quota.tell()
+    await quota.tell()
+
+    assert service.days[TENANT, TODAY].answered == 2
+    assert len(service.tallies) == 2
+
+
+async def test_answers_that_can_never_be_told_are_given_up(
     quota: SearchQuota, service: UsageService, time: Time
 ) -> None:
-    for _ in range(5):
-        await search(quota)
-    await quota.settle_due()
-    assert settled(service) == []
+    before = lost()
+    await search(quota, None)
+    service.away = True
+    await quota.tell()
+    time.pass_by(GIVE_UP_SECONDS + 1)
+    await search(quota, None)
+    await quota.tell()
+    assert lost() == before + 1
 
-    time.pass_by(TELL_SECONDS)
-    await search(quota)
-    await quota.settle_due()
-    assert settled(service) == [(MUCH, 0, 6)]
-    assert TELL_SECONDS + searches.TICK_SECONDS <= 5
+    service.away = False
+    await quota.tell()
+    assert service.days[TENANT, TODAY].answered == 1
 
 
 async def test_what_is_not_used_is_given_back(quota: SearchQuota, service: UsageService, time: Time) -> None:
@@ -251,6 +293,7 @@ async def test_a_new_day_has_a_new_quota_and_the_old_one_is_settled(
     time.pass_by(12 * 3600)
     await search(quota, 20)
     await quota.settle_due()
+    await quota.tell()
 
     assert service.days[TENANT, TODAY].answered == service.days[TENANT, TODAY].leased == 1
     await quota.flush()
@@ -264,6 +307,7 @@ async def test_a_search_counts_for_the_day_on_which_it_began(
         time.pass_by(12 * 3600)
         await quota.settle_due()
 
+    await quota.tell()
     await quota.settle_due()
     assert service.days[TENANT, TODAY].answered == service.days[TENANT, TODAY].leased == 1
     assert quota._desks == {}
@@ -306,9 +350,6 @@ async def test_what_is_given_back_without_an_answer_is_told_again_and_counts_onc
 async def test_what_cannot_be_told_is_tried_ever_more_rarely_and_in_the_end_given_up(
     quota: SearchQuota, service: UsageService, time: Time
 ) -> None:
-    def lost() -> float:
-        return REGISTRY.get_sample_value("usage_lost_total", {"what": "searches"}) or 0.0
-
     await search(quota, 100)
     before, requests = lost(), service.requests
     service.away = True
@@ -322,7 +363,7 @@ async def test_what_cannot_be_told_is_tried_ever_more_rarely_and_in_the_end_give
     service.away = False
     time.pass_by(IDLE_SECONDS)
     await quota.settle_due()
-    assert settled(service)[-1] == (100, 5, 0)
+    assert settled(service) == []
     assert quota._desks == {}
 
 
@@ -341,7 +382,8 @@ async def test_all_is_given_back_at_the_end(quota: SearchQuota, service: UsageSe
 async def test_a_tenants_service_that_stays_away_does_not_hold_up_the_end(
     quota: SearchQuota, service: UsageService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searches, "FLUSH_SECONDS", 0.1)
+    for module in (searches, reporter):
+        monkeypatch.setattr(module, "FLUSH_SECONDS", 0.1)
     await search(quota)
     service.away = True
     async with asyncio.timeout(2):
@@ -395,7 +437,7 @@ async def test_tenants_in_memory_are_bounded(
     await search(quota)
 
 
-def test_the_messages_of_many_tenants_go_out_together(
+def test_what_many_tenants_give_back_goes_out_together(
     service: UsageService, time: Time, quota: SearchQuota
 ) -> None:
     most = under_way = 0
@@ -412,12 +454,13 @@ def test_the_messages_of_many_tenants_go_out_together(
 
     async def run() -> None:
         for _ in range(100):
-            async with quota.search(uuid4(), None):
+            async with quota.search(uuid4(), MUCH):
                 pass
         service.call = counted  # type: ignore[method-assign]
-        time.pass_by(TELL_SECONDS)
+        time.pass_by(IDLE_SECONDS)
         await quota.settle_due()
 
     asyncio.run(run())
     assert most == searches.TOGETHER
     assert sum(day.answered for day in service.days.values()) == 100
+    assert sum(day.leased for day in service.days.values()) == 100

@@ -1,6 +1,5 @@
 """Rules of what gateways tell of the use of keys."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Final
@@ -22,19 +21,12 @@ SHOWN_DAYS: Final = 90
 class DayUse(msgspec.Struct, frozen=True):
     """How a key was used on a day (UTC), as far as one report tells."""
 
+    tenant_id: UUID
     key_id: UUID
     day: date
     requests: int
     denied: int
-
-
-class Use(msgspec.Struct, frozen=True):
-    """One tenant's part of a report: each key and day once."""
-
-    days: list[DayUse]
-    """In the order of keys and days."""
-    last_used_at: dict[UUID, datetime]
-    """By key, in the same order."""
+    last_used_at: datetime
 
 
 def check_report(report: ReportKeyUse, now: datetime) -> None:
@@ -49,26 +41,25 @@ def check_report(report: ReportKeyUse, now: datetime) -> None:
     refuse(errors)
 
 
-def by_tenant(tallies: Iterable[KeyTally], now: datetime) -> dict[UUID, Use]:
-    """Return what is told of each tenant; a use in the future is one of now."""
-    requests: dict[tuple[UUID, UUID, date], int] = defaultdict(int)
-    denied: dict[tuple[UUID, UUID, date], int] = defaultdict(int)
-    last: dict[tuple[UUID, UUID], datetime] = {}
+def merged(tallies: Iterable[KeyTally], now: datetime) -> list[DayUse]:
+    """Return one use for each key and day, in the order of tenants, keys and days.
+
+    A use in the future is one of now.
+    """
+    uses: dict[tuple[UUID, UUID, date], DayUse] = {}
     for tally in tallies:
         if not tally.requests:
             continue
-        of_day, of_key = (tally.tenant_id, tally.key_id, tally.day), (tally.tenant_id, tally.key_id)
-        requests[of_day] += tally.requests
-        denied[of_day] += tally.denied
+        place = tally.tenant_id, tally.key_id, tally.day
         used_at = min(tally.last_used_at.astimezone(UTC), now)
-        last[of_key] = max(last.get(of_key, used_at), used_at)
-    uses: dict[UUID, Use] = {}
-    for tenant_id, key_id, day in sorted(requests):
-        use = uses.setdefault(tenant_id, Use([], {}))
-        of_day = tenant_id, key_id, day
-        use.days.append(DayUse(key_id, day, requests[of_day], denied[of_day]))
-        use.last_used_at[key_id] = last[tenant_id, key_id]
-    return uses
+        before = uses.get(place) or DayUse(*place, 0, 0, used_at)
+        uses[place] = DayUse(
+            *place,
+            before.requests + tally.requests,
+            before.denied + tally.denied,
+            max(before.last_used_at, used_at),
+        )
+    return [uses[place] for place in sorted(uses)]
 
 
 def _fault(tally: KeyTally, now: datetime) -> str:

@@ -1,12 +1,22 @@
 """Rules of the daily search quota: how many searches a gateway is leased, and when what is told of it."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
 from quarry_common.contracts.events import EventData, QuotaExceeded, QuotaThresholdReached
-from quarry_common.contracts.usage import LeaseSearches, Quota, SettleSearches, UsageRange
+from quarry_common.contracts.usage import (
+    LeaseSearches,
+    Quota,
+    ReportSearches,
+    SearchTally,
+    SettleSearches,
+    UsageRange,
+)
 from quarry_common.errors import FieldError
 from quarry_tenants.domain.checks import refuse
 
@@ -18,6 +28,8 @@ CLOCK_SKEW: Final = timedelta(hours=1)
 MAX_SEARCHES: Final = 1_000_000_000
 """In one request."""
 MAX_DAYS: Final = 1_100
+MAX_TALLIES: Final = 5_000
+"""In one report."""
 
 
 class CountedDay(msgspec.Struct, frozen=True):
@@ -56,6 +68,17 @@ def settled(day: CountedDay, request: SettleSearches) -> CountedDay:
     answered = day.answered + request.answered
     # A lease that was taken for lost may be settled after all: what it gives back is counted already.
     return msgspec.structs.replace(day, leased=max(day.leased - request.unused, answered), answered=answered)
+
+
+def merged(tallies: Iterable[SearchTally]) -> list[SearchTally]:
+    """Return one tally for each tenant and day, in their order; its limit is the last that is given."""
+    answered: dict[tuple[UUID, date], int] = defaultdict(int)
+    limits: dict[tuple[UUID, date], int | None] = {}
+    for tally in tallies:
+        place = tally.tenant_id, tally.day
+        answered[place] += tally.answered
+        limits[place] = limits.get(place) if tally.limit is None else tally.limit
+    return [SearchTally(*place, limits[place], answered[place]) for place in sorted(answered)]
 
 
 def told(day: CountedDay, limit: int | None, *, refused: bool) -> tuple[CountedDay, list[EventData]]:
@@ -101,6 +124,22 @@ def check_settlement(request: SettleSearches, now: datetime) -> None:
     """Raise `ValidationError` for numbers that are none, and for a day that has not begun."""
     errors = _count_errors("unused", request.unused) + _count_errors("answered", request.answered)
     refuse(errors + _limit_errors(request.limit) + _future_errors(request.day, now))
+
+
+def check_report(report: ReportSearches, now: datetime) -> None:
+    """Raise `ValidationError` when the report tells what cannot be."""
+    if len(report.tallies) > MAX_TALLIES:
+        refuse([FieldError("tallies", f"must be at most {MAX_TALLIES}")])
+    errors = [
+        FieldError(f"tallies[{place}].{error.field}", error.message)
+        for place, tally in enumerate(report.tallies)
+        for error in (
+            *_count_errors("answered", tally.answered),
+            *_limit_errors(tally.limit),
+            *_future_errors(tally.day, now),
+        )
+    ]
+    refuse(errors)
 
 
 def check_range(request: UsageRange) -> None:

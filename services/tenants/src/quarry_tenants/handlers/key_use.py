@@ -1,32 +1,21 @@
 """How keys are used: told by gateways, looked through for anomalies, read."""
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
-from uuid import UUID
-
-import msgspec
+from datetime import UTC, datetime, timedelta
 
 from quarry_common.contracts.api_keys import KeyRef, KeyUsage, ReportKeyUse
 from quarry_common.contracts.audit import Actor, AuditAct
 from quarry_common.contracts.events import ApiKeyAnomalyDetected
 from quarry_common.contracts.rpc import Nothing
+from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.errors import NotFoundError
-from quarry_common.messaging.outbox import Message, publish
+from quarry_common.messaging.outbox import publish_event
 from quarry_common.postgres.pool import Connection, Database
 from quarry_tenants.domain import anomalies
 from quarry_tenants.domain import key_use as rules
-from quarry_tenants.domain.key_use import Use
 from quarry_tenants.handlers import SERVICE
-from quarry_tenants.repository import audit, keys, receipts, tenants
+from quarry_tenants.repository import audit, keys, receipts
 from quarry_tenants.repository import key_use as repository
-from quarry_tenants.repository.key_use import CountedDay, UsedKey
-
-
-class _Anomaly(msgspec.Struct, frozen=True):
-    key: UsedKey
-    day: date
-    kind: str
-    detail: str
+from quarry_tenants.repository.key_use import CountedUse
 
 
 class KeyUse:
@@ -37,19 +26,18 @@ class KeyUse:
         self._dormant = dormant
 
     async def report(self, request: ReportKeyUse) -> Nothing:
-        """Take in how keys were used. A report that comes again within two hours counts once.
+        """Take in how keys of many tenants were used. A report that comes again within two hours counts once.
 
-        Each tenant's part is one transaction; when one fails, others may be taken in already. What is told of
-        keys that are not there, or of tenants that are being purged, is dropped. Raises `ValidationError`.
+        What is told of keys that are not there, or of tenants that are being purged, is dropped. Raises
+        `ValidationError`.
         """
         now = datetime.now(UTC)
         rules.check_report(request, now)
-        for tenant_id, use in rules.by_tenant(request.tallies, now).items():
-            async with self._database.tenant_transaction(tenant_id) as connection:
-                if await tenants.hold(connection, tenant_id) and await receipts.add(
-                    connection, tenant_id, request.report_id
-                ):
-                    await self._take_in(connection, tenant_id, use)
+        async with self._database.tenant_transaction(PLATFORM_TENANT) as connection:
+            if not await receipts.add(connection, PLATFORM_TENANT, request.report_id):
+                return Nothing()
+            for counted in await repository.count(connection, rules.merged(request.tallies, now)):
+                await self._look_through(connection, counted)
         return Nothing()
 
     async def usage(self, request: KeyRef) -> KeyUsage:
@@ -62,62 +50,36 @@ class KeyUse:
             days = await repository.days(connection, request.tenant_id, request.key_id, first)
         return KeyUsage(key.id, key.last_used_at, days)
 
-    async def _take_in(self, connection: Connection, tenant_id: UUID, use: Use) -> None:
-        before = await repository.lock_keys(connection, tenant_id, list(use.last_used_at))
-        last_used_at = {key_id: at for key_id, at in use.last_used_at.items() if key_id in before}
-        counted = await repository.add(
-            connection, tenant_id, [day for day in use.days if day.key_id in before]
-        )
-        await repository.used(connection, tenant_id, last_used_at)
-        found = list(self._woken(before, last_used_at, counted))
-        found += await _spikes(connection, tenant_id, before, counted)
-        await _tell(connection, tenant_id, found)
-
-    def _woken(
-        self, before: dict[UUID, UsedKey], used_at: dict[UUID, datetime], counted: Sequence[CountedDay]
-    ) -> Iterator[_Anomaly]:
-        latest = {day.key_id: day for day in sorted(counted, key=lambda day: day.day)}
-        for key_id, day in latest.items():
-            key = before[key_id]
+    async def _look_through(self, connection: Connection, counted: CountedUse) -> None:
+        """Note what is unusual about a use for its day, once; tell of it, and write it down."""
+        found = []
+        if anomalies.DORMANT_KEY_USED not in counted.anomalies:
             detail = anomalies.dormant_key_used(
-                key.created_at, key.last_used_at, used_at[key_id], self._dormant
+                counted.created_at, counted.last_used_at, counted.use.last_used_at, self._dormant
             )
-            if detail and anomalies.DORMANT_KEY_USED not in day.anomalies:
-                yield _Anomaly(key, day.day, anomalies.DORMANT_KEY_USED, detail)
+            found.append((anomalies.DORMANT_KEY_USED, detail))
+        if counted.denied >= anomalies.SPIKE_DENIALS and anomalies.DENIALS_SPIKED not in counted.anomalies:
+            await self._database.become(connection, counted.use.tenant_id)
+            usual = await repository.denied_before(connection, counted.use, anomalies.SPIKE_DAYS)
+            found.append(
+                (anomalies.DENIALS_SPIKED, anomalies.denials_spiked(counted.use.day, counted.denied, usual))
+            )
+        for kind, detail in found:
+            if detail:
+                await self._database.become(connection, counted.use.tenant_id)
+                await _tell(connection, counted, kind, detail)
 
 
-async def _spikes(
-    connection: Connection, tenant_id: UUID, keys_before: dict[UUID, UsedKey], counted: Sequence[CountedDay]
-) -> list[_Anomaly]:
-    found = []
-    for day in counted:
-        if day.denied < anomalies.SPIKE_DENIALS or anomalies.DENIALS_SPIKED in day.anomalies:
-            continue
-        usual = await repository.denied_before(
-            connection, tenant_id, day.key_id, day.day, anomalies.SPIKE_DAYS
-        )
-        if detail := anomalies.denials_spiked(day.day, day.denied, usual):
-            found.append(_Anomaly(keys_before[day.key_id], day.day, anomalies.DENIALS_SPIKED, detail))
-    return found
-
-
-async def _tell(connection: Connection, tenant_id: UUID, found: Sequence[_Anomaly]) -> None:
-    """Note each for its day, tell of it, and write it down."""
-    for each in found:
-        await repository.note_anomaly(connection, tenant_id, each.key.id, each.day, each.kind)
-    events = [
-        ApiKeyAnomalyDetected(key_id=each.key.id, name=each.key.name, anomaly=each.kind, detail=each.detail)
-        for each in found
-    ]
-    await publish(connection, [Message(event) for event in events], service=SERVICE, tenant_id=tenant_id)
-    acts = [
-        AuditAct(
-            tenant_id,
-            Actor(),
-            event.type,
-            str(event.key_id),
-            after={"anomaly": event.anomaly, "detail": event.detail},
-        )
-        for event in events
-    ]
-    await audit.append(connection, tenant_id, acts)
+async def _tell(connection: Connection, counted: CountedUse, kind: str, detail: str) -> None:
+    use = counted.use
+    await repository.note_anomaly(connection, use, kind)
+    event = ApiKeyAnomalyDetected(key_id=use.key_id, name=counted.name, anomaly=kind, detail=detail)
+    await publish_event(connection, event, service=SERVICE, tenant_id=use.tenant_id)
+    act = AuditAct(
+        use.tenant_id,
+        Actor(),
+        event.type,
+        str(use.key_id),
+        after={"anomaly": kind, "detail": detail},
+    )
+    await audit.append(connection, use.tenant_id, [act])

@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 from uuid import uuid5
 
 from quarry_common.contracts.rpc import Nothing
+from quarry_common.contracts.tenancy import PLATFORM_TENANT
 from quarry_common.contracts.usage import (
     LeaseSearches,
+    ReportSearches,
     SearchDays,
     SearchLease,
+    SearchTally,
     SettleSearches,
     UsageRange,
 )
@@ -64,6 +67,22 @@ class Searches:
                 await _store(connection, request, rules.settled(before, request), refused=False)
         return Nothing()
 
+    async def report(self, request: ReportSearches) -> Nothing:
+        """Count answered searches of many tenants. A report that comes again within two hours counts once;
+        what comes of tenants that are not there or are being purged is dropped.
+
+        Raises `ValidationError`.
+        """
+        rules.check_report(request, datetime.now(UTC))
+        async with self._database.tenant_transaction(PLATFORM_TENANT) as connection:
+            if not await receipts.add(connection, PLATFORM_TENANT, request.report_id):
+                return Nothing()
+            for tally, day in await repository.count(connection, rules.merged(request.tallies)):
+                if rules.told(day, tally.limit, refused=False)[1]:
+                    await self._database.become(connection, tally.tenant_id)
+                    await _store(connection, tally, day, refused=False)
+        return Nothing()
+
     async def days(self, request: UsageRange) -> SearchDays:
         """Return the searches that were answered, by day. Raises `ValidationError`."""
         rules.check_range(request)
@@ -73,7 +92,11 @@ class Searches:
 
 
 async def _store(
-    connection: Connection, request: LeaseSearches | SettleSearches, day: CountedDay, *, refused: bool
+    connection: Connection,
+    request: LeaseSearches | SettleSearches | SearchTally,
+    day: CountedDay,
+    *,
+    refused: bool,
 ) -> None:
     counted, events = rules.told(day, request.limit, refused=refused)
     await repository.store(connection, request.tenant_id, request.day, counted)

@@ -1,9 +1,10 @@
 """Searches of each day: leased and answered."""
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
-from quarry_common.contracts.usage import SearchDay
+from quarry_common.contracts.usage import SearchDay, SearchTally
 from quarry_common.postgres.pool import Connection
 from quarry_tenants.domain.searches import CountedDay
 
@@ -34,6 +35,29 @@ async def store(connection: Connection, tenant_id: UUID, day: date, counted: Cou
         counted.answered,
         counted.told,
     )
+
+
+async def count(
+    connection: Connection, tallies: Sequence[SearchTally]
+) -> list[tuple[SearchTally, CountedDay]]:
+    """Count answered searches of many tenants, and return each tally with its day after it.
+
+    Tenants that are not there or are being purged are left out. Days are locked in the order given. The
+    transaction is that of the last tenant afterwards.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT t.place, d.leased, d.answered, d.told
+        FROM unnest($1::uuid[], $2::date[], $3::bigint[]) WITH ORDINALITY AS t (tenant, day, answered, place),
+            count_searches(t.tenant, t.day, t.answered) AS d
+        """,
+        [tally.tenant_id for tally in tallies],
+        [tally.day for tally in tallies],
+        [tally.answered for tally in tallies],
+    )
+    return [
+        (tallies[row["place"] - 1], CountedDay(row["leased"], row["answered"], row["told"])) for row in rows
+    ]
 
 
 async def answered(connection: Connection, tenant_id: UUID, first: date, last: date) -> list[SearchDay]:

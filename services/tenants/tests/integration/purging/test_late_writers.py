@@ -27,9 +27,11 @@ from quarry_common.contracts.tenancy import (
     RestoreTenant,
     UpdateTenant,
 )
+from quarry_common.contracts.usage import ReportSearches, SearchTally
 from quarry_common.errors import ConflictError, ForbiddenError, NotFoundError
 from quarry_common.ids import new_id
 from quarry_tenants.handlers.key_use import KeyUse
+from quarry_tenants.handlers.searches import Searches
 
 
 async def test_nothing_is_written_for_a_tenant_whose_purge_has_begun(installation: Installation) -> None:
@@ -57,6 +59,8 @@ async def test_nothing_is_written_for_a_tenant_whose_purge_has_begun(installatio
             await refused
     tally = KeyTally(tenant.id, key_id, now.date(), 1, 0, now)
     await KeyUse(installation.database, GRACE).report(ReportKeyUse(new_id(), [tally]))
+    answered = ReportSearches(new_id(), [SearchTally(tenant.id, now.date(), None, 1)])
+    await Searches(installation.database).report(answered)
     act = AuditAct(tenant.id, Actor(), "document.deleted", "a document", before={"title": "secret"})
     await installation.audit.record(RecordActs([act]))
 
