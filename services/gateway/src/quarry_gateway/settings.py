@@ -52,7 +52,9 @@ class GatewaySettings(NatsSettings, BlobSettings, QdrantSettings, SharedKeysSett
         30.0, description="Longest pause between two pieces of a request's body."
     )
     key_cache_seconds: Annotated[float, Field(ge=0, le=5)] = Field(
-        4.0, description="How long a resolved key is believed; a revoked one is refused after that at latest."
+        4.0,
+        description="How long a resolved key is believed when it is not certain that its revocation would be "
+        "heard of; a revoked one is refused after that at latest.",
     )
     rpc_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
         10.0, description="Longest wait for the answer of another service."

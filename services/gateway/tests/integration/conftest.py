@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from libs.common.tests.integration.conftest import until as until  # noqa: PLC0414 - a fixture
 
 from quarry_gateway.http.server import HttpServer
 from quarry_gateway.service import build

@@ -11,7 +11,9 @@ from quarry_common.contracts.api_keys import KeyLabel
 from quarry_common.contracts.events import ApiKeyRevoked, envelope, subject_of
 from quarry_common.contracts.tenancy import Scope
 from quarry_common.messaging import broker
+from quarry_common.messaging.heartbeat import Heartbeat
 from quarry_common.settings import NatsSettings
+from quarry_gateway.access import resolver
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,46 @@ async def test_an_announced_revocation_is_heard_at_once(http, backend, nats_url)
         async with asyncio.timeout(2):
             while (await http.get("/api/jobs", headers=headers)).status_code != 401:
                 await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("fault", ["silence", "delay"])
+async def test_a_key_is_believed_for_long_only_while_its_revocation_would_be_heard(
+    fault, gateway_settings, serve, backend, nats_url, until, monkeypatch
+) -> None:
+    monkeypatch.setattr(resolver, "TRUSTED_TIMES", 1_000)
+    settings = gateway_settings.model_copy(update={"key_cache_seconds": 0.2})
+    headers = {"X-API-Key": backend.key()}
+    lag_ms: float | None = 0.0
+    async with (
+        serve(settings) as (url, _),
+        httpx.AsyncClient(base_url=url, headers=headers) as http,
+        broker.connect(NatsSettings(nats_url=nats_url), "test") as connection,
+    ):
+
+        async def asked_again() -> bool:
+            await http.get("/api/jobs")
+            before = backend.resolved
+            await asyncio.sleep(0.3)
+            await http.get("/api/jobs")
+            return backend.resolved > before
+
+        async def believed() -> bool:
+            return not await asked_again()
+
+        assert await asked_again()
+        stopping = asyncio.Event()
+        beating = asyncio.create_task(Heartbeat(connection, "tenants", lambda: lag_ms).run(stopping))
+        await until(believed)
+        assert await believed()
+
+        lag_ms = None if fault == "silence" else 60_000.0
+        await until(asked_again)
+        assert await asked_again()
+
+        lag_ms = 0.0
+        await until(believed)
+        stopping.set()
+        await beating
 
 
 async def test_a_key_revoked_through_the_gateway_is_refused_by_it_at_once(client, backend) -> None:

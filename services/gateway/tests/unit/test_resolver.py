@@ -1,11 +1,13 @@
 """What another service said of an id: asked once, believed for a time, counted."""
 
 import asyncio
+import math
+import time
 
 import pytest
 
 from quarry_common.errors import ErrorData, RemoteError, UnavailableError
-from quarry_gateway.access.resolver import Resolver
+from quarry_gateway.access.resolver import TRUSTED_TIMES, Resolver
 
 
 async def test_one_question_is_asked_for_many_and_survives_one_that_goes_away() -> None:
@@ -127,3 +129,70 @@ async def test_look_ups_are_counted() -> None:
     assert (stats.name, stats.hits, stats.misses, stats.hit_rate) == ("probe", 3, 2, 0.6)
     assert (stats.shared_computations, stats.memory.hits, stats.memory.evictions) == (2, 1, 1)
     assert (stats.memory.entries, stats.memory.bytes, stats.redis) == (1, None, None)
+
+
+class Changes:
+    """From when on changes are heard of."""
+
+    def __init__(self) -> None:
+        self.since = math.inf
+
+    def unchanged_since(self) -> float:
+        return self.since
+
+
+def counting(changes: Changes, *, lasting: bool = True) -> tuple[Resolver[int, int], list[int]]:
+    asked: list[int] = []
+
+    async def ask(number: int) -> int:
+        asked.append(number)
+        return number
+
+    resolver = Resolver(
+        "probe",
+        ask,
+        ttl_seconds=0.02,
+        max_entries=10,
+        unchanged_since=changes.unchanged_since,
+        lasting=lambda _: lasting,
+    )
+    return resolver, asked
+
+
+async def test_an_answer_is_believed_longer_while_changes_are_heard_of() -> None:
+    changes = Changes()
+    resolver, asked = counting(changes)
+    changes.since = time.monotonic()
+    await resolver.resolve(1)
+
+    await asyncio.sleep(0.05)
+    await resolver.resolve(1)
+    assert asked == [1]
+
+    await asyncio.sleep(0.02 * TRUSTED_TIMES)
+    await resolver.resolve(1)
+    assert asked == [1, 1]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_an_answer_from_before_a_loss_or_without_word_is_believed_no_longer(lost: bool) -> None:
+    changes = Changes()
+    resolver, asked = counting(changes)
+    changes.since = time.monotonic()
+    await resolver.resolve(1)
+
+    await asyncio.sleep(0.05)
+    changes.since = time.monotonic() if lost else math.inf
+    await resolver.resolve(1)
+    assert asked == [1, 1]
+
+
+async def test_an_answer_of_whose_change_nobody_tells_is_believed_no_longer() -> None:
+    changes = Changes()
+    resolver, asked = counting(changes, lasting=False)
+    changes.since = time.monotonic()
+    await resolver.resolve(1)
+
+    await asyncio.sleep(0.05)
+    await resolver.resolve(1)
+    assert asked == [1, 1]

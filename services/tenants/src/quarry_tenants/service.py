@@ -14,6 +14,7 @@ from quarry_common.contracts import audit as audit_contract
 from quarry_common.contracts.replaying import OutboxService
 from quarry_common.ids import new_id
 from quarry_common.messaging import broker
+from quarry_common.messaging.heartbeat import Heartbeat
 from quarry_common.messaging.outbox import Relay
 from quarry_common.messaging.replaying import answer_replays
 from quarry_common.messaging.rpc import RpcServer
@@ -57,6 +58,7 @@ async def build(settings: TenantsSettings) -> AsyncIterator[Service]:
                 server,
                 DomainChecks(database, resolver),
                 relay,
+                Heartbeat(bus, SERVICE, relay.lag_ms),
                 Housekeeping(database),
                 Purging(database, Stores(database, bus).all()),
                 SilentSessions(database),

@@ -9,28 +9,24 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID, uuid4
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
 from redis.exceptions import RedisError
 
 from quarry_common.cache.agreement import Agreement
 from quarry_common.cache.cache import Cache
 from quarry_common.cache.connection import open_redis
-from quarry_common.cache.hearing import Hearing
 from quarry_common.cache.keys import Generation
+from quarry_common.cache.listening import Listener
 from quarry_common.cache.metrics import LAPSES, SHARING, TRUSTED
 from quarry_common.cache.settings import CacheSettings
 from quarry_common.cache.sharing import REDIS_SECONDS, Content, Sharing
 from quarry_common.contracts import subjects
-from quarry_common.messaging import heartbeat
-from quarry_common.messaging.heartbeat import Beat
 from quarry_common.waiting import woken
 
 log = logging.getLogger(__name__)
@@ -66,29 +62,25 @@ class Generations:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection = connection
         self._forget = forget
         self._forget_all = forget_all
         self._clock = clock
-        self._hearing = Hearing()
-        self._sharing = Sharing(agreement, self._hearing, clock)
+        self._listener = Listener(
+            connection, PUBLISHER, CONTENT_EVENTS, self._heard, self._lapse, clock=clock
+        )
+        self._sharing = Sharing(agreement, self._listener.hearing, clock)
         self._contents: OrderedDict[UUID, Content] = OrderedDict()
         """The one used last at the end."""
         self._made = 0
-        self._connected = False
-        self._reconnects = 0
-        self._events: list[Subscription] = []
         self._woken = asyncio.Event()
         self._decode_id = msgspec.json.Decoder(_EventId).decode
-        self._decode_beat = msgspec.json.Decoder(Beat).decode
 
     def trustworthy(self, tenant: UUID) -> bool:
         """Whether every change of the tenant's content published a second ago or earlier is known here."""
-        if not self._whole():
+        if not self._listener.trusted():
             return False
-        now = self._clock()
         content = self._contents.get(tenant)
-        return self._hearing.trusted(now) and (content is None or content.settled_at <= now)
+        return content is None or content.settled_at <= self._clock()
 
     def generation(self, tenant: UUID) -> Generation | None:
         """Return the present generation, or None when nothing may be cached now.
@@ -113,11 +105,8 @@ class Generations:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Listen, and keep to what is agreed in Redis, until `stopping` is set."""
-        heartbeats: Subscription | None = None
         try:
-            # Events before heartbeats: who hears the first heartbeat hears every event after it.
-            self._events = [await self._subscribe(name, self._heard_event) for name in CONTENT_EVENTS]
-            heartbeats = await self._subscribe(heartbeat.subject(PUBLISHER), self._heard_beat)
+            await self._listener.open()
             while not stopping.is_set():
                 await self._tick()
                 await woken(self._woken, stopping, TICK_SECONDS)
@@ -125,20 +114,11 @@ class Generations:
                     await asyncio.sleep(PACE_SECONDS)
                     self._woken.clear()
         finally:
-            self._hearing.lose()
+            await self._listener.close()
             TRUSTED.set(0)
             SHARING.set(0)
-            for subscription in [*self._events, *([heartbeats] if heartbeats else [])]:
-                with suppress(NatsError):
-                    await subscription.unsubscribe()
 
-    async def _subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        # Without bounds: nats-py drops what is beyond them. The callbacks are quick.
-        return await self._connection.subscribe(
-            subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
-        )
-
-    async def _heard_event(self, message: Msg) -> None:
+    def _heard(self, message: Msg) -> None:
         try:
             tenant = UUID(subjects.tenant_of(message.subject))
         except ValueError:
@@ -160,29 +140,6 @@ class Generations:
         self._sharing.heard(tenant, content, event)
         self._woken.set()
         return content
-
-    async def _heard_beat(self, message: Msg) -> None:
-        # Each subscription has a queue of its own; what came before this heartbeat must not be behind it.
-        while any(each.pending_msgs for each in self._events):  # noqa: ASYNC110 - they empty at once
-            await asyncio.sleep(0)
-        try:
-            beat = self._decode_beat(message.data)
-        except msgspec.MsgspecError:
-            log.warning("cache: a heartbeat cannot be read")
-            return
-        self._whole()
-        if self._hearing.hear(beat, self._clock()):
-            self._lapse()
-
-    def _whole(self) -> bool:
-        """Whether there is a connection; everything is forgotten when it is not the one that was."""
-        connected = self._connection.is_connected
-        reconnects = self._connection.stats["reconnects"]
-        if self._connected and (not connected or reconnects != self._reconnects):
-            self._hearing.lose()
-            self._lapse()
-        self._connected, self._reconnects = connected, reconnects
-        return connected
 
     def _lapse(self) -> None:
         """Forget everything: an event could be missing."""
@@ -213,10 +170,9 @@ class Generations:
         return str(self._made)
 
     async def _tick(self) -> None:
-        connected = self._whole()
-        TRUSTED.set(connected and self._hearing.trusted(self._clock()))
-        while connected and await self._sharing.agree():
-            connected = self._whole()
+        TRUSTED.set(self._listener.trusted())
+        while self._listener.whole() and await self._sharing.agree():
+            pass
         SHARING.set(self._sharing.active)
 
 

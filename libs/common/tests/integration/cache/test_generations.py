@@ -411,7 +411,7 @@ async def test_a_process_that_stood_still_serves_nothing_old_when_it_wakes(
     hear = hearing.Hearing.hear
 
     def listen(self: hearing.Hearing, beat: Beat, now: float) -> bool:
-        overtaken.append(sum(each.pending_msgs for each in process.generations._events))
+        overtaken.append(sum(each.pending_msgs for each in process.generations._listener._events))
         return hear(self, beat, now)
 
     monkeypatch.setattr(hearing.Hearing, "hear", listen)

@@ -1,6 +1,7 @@
 """Authentication: from the key or search token in a request to the caller, mostly from memory."""
 
 import logging
+import math
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -12,6 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from quarry_common import keys
+from quarry_common.cache.listening import Listener
 from quarry_common.contracts import subjects
 from quarry_common.contracts.api_keys import RESOLVE_KEY, Principal, ResolveKey
 from quarry_common.contracts.domains import RESOLVE_HOST, HostTenant, ResolveHost
@@ -43,6 +45,8 @@ from quarry_gateway.domain import (
 
 log = logging.getLogger(__name__)
 
+TENANTS = "tenants"
+"""The service that answers, and tells of changes."""
 MAX_PRINCIPALS = 10_000
 MAX_TENANTS = 1_000
 MAX_HOSTS = 10_000
@@ -73,8 +77,8 @@ class Credentials(msgspec.Struct, frozen=True):
 class Authenticator:
     """Resolves keys, tokens' signing keys, custom domains, and the slugs of tenants that operators act for.
 
-    What is resolved is believed for `ttl_seconds`. `own_hosts` are names of the gateway that are nobody's
-    custom domain.
+    What is resolved is believed for `ttl_seconds`, and longer while it is certain that changes are heard of.
+    `own_hosts` are names of the gateway that are nobody's custom domain.
     """
 
     def __init__(
@@ -102,16 +106,31 @@ class Authenticator:
             return await rpc.call(RESOLVE_HOST, ResolveHost(host), timeout_seconds=timeout_seconds)
 
         self._tenant_changed = tenant_changed
+        self._listener: Listener | None = None
         self._own_hosts = frozenset(own_hosts)
         self._tokens = SearchTokens()
         self._principals: Resolver[bytes, Principal] = Resolver(
-            "principals", by_digest, ttl_seconds=ttl_seconds, max_entries=MAX_PRINCIPALS
+            "principals",
+            by_digest,
+            ttl_seconds=ttl_seconds,
+            max_entries=MAX_PRINCIPALS,
+            unchanged_since=self._unchanged_since,
+            # Nothing tells that the operator's key is another one.
+            lasting=lambda principal: principal.tenant_id is not None,
         )
         self._tenants: Resolver[str, Tenant] = Resolver(
-            "tenants", by_slug, ttl_seconds=ttl_seconds, max_entries=MAX_TENANTS
+            "tenants",
+            by_slug,
+            ttl_seconds=ttl_seconds,
+            max_entries=MAX_TENANTS,
+            unchanged_since=self._unchanged_since,
         )
         self._issuers: Resolver[UUID, TokenIssuer] = Resolver(
-            "signing_keys", by_key_id, ttl_seconds=ttl_seconds, max_entries=MAX_PRINCIPALS
+            "signing_keys",
+            by_key_id,
+            ttl_seconds=ttl_seconds,
+            max_entries=MAX_PRINCIPALS,
+            unchanged_since=self._unchanged_since,
         )
         self._hosts: Resolver[str, HostTenant] = Resolver(
             "domains", by_host, ttl_seconds=ttl_seconds, max_entries=MAX_HOSTS
@@ -188,15 +207,23 @@ class Authenticator:
 
     async def listen(self, connection: Client) -> None:
         """Forget what is announced on the bus to have changed, from now on."""
+        changes = [subjects.events(entity, verb) for entity, verb in CHANGES]
+        self._listener = Listener(connection, TENANTS, changes, self._heard)
+        await self._listener.open()
 
-        async def changed(message: Msg) -> None:
-            try:
-                self._forget_changed(decode_data(msgspec.json.decode(message.data, type=CloudEvent)))
-            except msgspec.MsgspecError:
-                log.warning("an event could not be read", extra={"subject": message.subject})
+    def _unchanged_since(self) -> float:
+        listener = self._listener
+        return listener.hearing.since if listener is not None and listener.trusted() else math.inf
 
-        for entity, verb in CHANGES:
-            await connection.subscribe(subjects.events(entity, verb), cb=changed)
+    def _heard(self, message: Msg) -> None:
+        try:
+            event = decode_data(msgspec.json.decode(message.data, type=CloudEvent))
+        except msgspec.MsgspecError:
+            # Whatever it is, something has changed.
+            log.warning("an event could not be read", extra={"subject": message.subject})
+            self.forget_tenant(None)
+            return
+        self._forget_changed(event)
 
     def _forget_changed(self, event: EventData) -> None:
         match event:

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from libs.common.tests.integration.cache.conftest import MortalRedis
-from libs.common.tests.integration.conftest import until as until  # noqa: PLC0414 - a fixture
 from redis.asyncio import Redis
 
 from quarry_common.cache.connection import open_redis
