@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 
 import pytest
 
@@ -132,67 +131,78 @@ async def test_look_ups_are_counted() -> None:
 
 
 class Changes:
-    """From when on changes are heard of."""
+    """From when on changes are heard of; and the time."""
 
     def __init__(self) -> None:
-        self.since = math.inf
+        self.now = 1000.0
+        self.since = 1000.0
+        self.asked: list[int] = []
 
-    def unchanged_since(self) -> float:
-        return self.since
+    def unchanged_until(self, since: float) -> float | None:
+        return self.now - 0.5 if since >= self.since else None
 
+    def resolver(self, *, lasting: bool = True) -> Resolver[int, int]:
+        async def ask(number: int) -> int:
+            self.asked.append(number)
+            return number
 
-def counting(changes: Changes, *, lasting: bool = True) -> tuple[Resolver[int, int], list[int]]:
-    asked: list[int] = []
-
-    async def ask(number: int) -> int:
-        asked.append(number)
-        return number
-
-    resolver = Resolver(
-        "probe",
-        ask,
-        ttl_seconds=0.02,
-        max_entries=10,
-        unchanged_since=changes.unchanged_since,
-        lasting=lambda _: lasting,
-    )
-    return resolver, asked
+        return Resolver(
+            "probe",
+            ask,
+            ttl_seconds=4,
+            max_entries=10,
+            unchanged_until=self.unchanged_until,
+            lasting=lambda _: lasting,
+            clock=lambda: self.now,
+        )
 
 
 async def test_an_answer_is_believed_longer_while_changes_are_heard_of() -> None:
     changes = Changes()
-    resolver, asked = counting(changes)
-    changes.since = time.monotonic()
-    await resolver.resolve(1)
+    resolver = changes.resolver()
+    for _ in range(4 * TRUSTED_TIMES):
+        await resolver.resolve(1)
+        changes.now += 1
+    assert changes.asked == [1]
 
-    await asyncio.sleep(0.05)
     await resolver.resolve(1)
-    assert asked == [1]
-
-    await asyncio.sleep(0.02 * TRUSTED_TIMES)
-    await resolver.resolve(1)
-    assert asked == [1, 1]
+    assert changes.asked == [1, 1]
 
 
 @pytest.mark.parametrize("lost", [True, False])
 async def test_an_answer_from_before_a_loss_or_without_word_is_believed_no_longer(lost: bool) -> None:
     changes = Changes()
-    resolver, asked = counting(changes)
-    changes.since = time.monotonic()
+    resolver = changes.resolver()
     await resolver.resolve(1)
 
-    await asyncio.sleep(0.05)
-    changes.since = time.monotonic() if lost else math.inf
+    changes.now += 4
+    changes.since = changes.now - 1 if lost else math.inf
     await resolver.resolve(1)
-    assert asked == [1, 1]
+    assert changes.asked == [1, 1]
+
+
+async def test_when_changes_are_heard_of_no_more_the_last_word_counts_as_an_answer() -> None:
+    changes = Changes()
+    resolver = changes.resolver()
+    await resolver.resolve(1)
+    changes.now += 10
+    await resolver.resolve(1)  # known to be right half a second ago
+
+    changes.since = math.inf
+    changes.now += 3.25
+    await resolver.resolve(1)
+    assert changes.asked == [1]
+
+    changes.now += 0.25
+    await resolver.resolve(1)
+    assert changes.asked == [1, 1]
 
 
 async def test_an_answer_of_whose_change_nobody_tells_is_believed_no_longer() -> None:
     changes = Changes()
-    resolver, asked = counting(changes, lasting=False)
-    changes.since = time.monotonic()
+    resolver = changes.resolver(lasting=False)
     await resolver.resolve(1)
 
-    await asyncio.sleep(0.05)
+    changes.now += 4
     await resolver.resolve(1)
-    assert asked == [1, 1]
+    assert changes.asked == [1, 1]

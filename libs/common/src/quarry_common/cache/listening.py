@@ -12,11 +12,14 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from quarry_common.cache.hearing import Hearing
+from quarry_common.cache.hearing import MAX_DELAY_SECONDS, MAX_LAG_MS, SILENCE_SECONDS, Hearing
 from quarry_common.messaging import heartbeat
 from quarry_common.messaging.heartbeat import Beat
 
 log = logging.getLogger(__name__)
+
+UNHEARD_SECONDS = SILENCE_SECONDS + MAX_DELAY_SECONDS + MAX_LAG_MS / 1000
+"""What happened so long ago has been heard of, if anything is trusted: it was published and has come."""
 
 
 class Listener:
@@ -76,6 +79,11 @@ class Listener:
     def trusted(self) -> bool:
         """Return whether everything that was published a second ago or earlier has been heard."""
         return self.whole() and self.hearing.trusted(self._clock())
+
+    def complete_until(self, since: float) -> float | None:
+        """Return until when all that happened from `since` on has been heard; None if some may not be."""
+        now = self._clock()
+        return now - UNHEARD_SECONDS if self.trusted() and since >= self.hearing.since else None
 
     async def _subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
         # Without bounds: nats-py drops what is beyond them. The callbacks are quick.

@@ -1,7 +1,6 @@
 """Authentication: from the key or search token in a request to the caller, mostly from memory."""
 
 import logging
-import math
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -114,7 +113,7 @@ class Authenticator:
             by_digest,
             ttl_seconds=ttl_seconds,
             max_entries=MAX_PRINCIPALS,
-            unchanged_since=self._unchanged_since,
+            unchanged_until=self._unchanged_until,
             # Nothing tells that the operator's key is another one.
             lasting=lambda principal: principal.tenant_id is not None,
         )
@@ -123,14 +122,14 @@ class Authenticator:
             by_slug,
             ttl_seconds=ttl_seconds,
             max_entries=MAX_TENANTS,
-            unchanged_since=self._unchanged_since,
+            unchanged_until=self._unchanged_until,
         )
         self._issuers: Resolver[UUID, TokenIssuer] = Resolver(
             "signing_keys",
             by_key_id,
             ttl_seconds=ttl_seconds,
             max_entries=MAX_PRINCIPALS,
-            unchanged_since=self._unchanged_since,
+            unchanged_until=self._unchanged_until,
         )
         self._hosts: Resolver[str, HostTenant] = Resolver(
             "domains", by_host, ttl_seconds=ttl_seconds, max_entries=MAX_HOSTS
@@ -211,9 +210,8 @@ class Authenticator:
         self._listener = Listener(connection, TENANTS, changes, self._heard)
         await self._listener.open()
 
-    def _unchanged_since(self) -> float:
-        listener = self._listener
-        return listener.hearing.since if listener is not None and listener.trusted() else math.inf
+    def _unchanged_until(self, since: float) -> float | None:
+        return self._listener.complete_until(since) if self._listener is not None else None
 
     def _heard(self, message: Msg) -> None:
         try:

@@ -1,6 +1,6 @@
 """Answers of another service, believed for a time and asked for once at a time."""
 
-import math
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -17,8 +17,8 @@ REFUSED_SECONDS = 2.0
 TRUSTED_TIMES = 15
 
 
-def _never() -> float:
-    return math.inf
+def _unknown(_since: float) -> None:
+    return None
 
 
 def _all(_found: object) -> bool:
@@ -26,11 +26,12 @@ def _all(_found: object) -> bool:
 
 
 class _Answer(Generic[FoundT]):
-    __slots__ = ("asked_at", "found")
+    __slots__ = ("found", "right_at")
 
-    def __init__(self, found: FoundT, asked_at: float) -> None:
+    def __init__(self, found: FoundT, right_at: float) -> None:
         self.found = found
-        self.asked_at = asked_at
+        self.right_at = right_at
+        """When it was certainly right, the last time that this was known."""
 
 
 class Resolver(Generic[IdT, FoundT]):
@@ -39,9 +40,9 @@ class Resolver(Generic[IdT, FoundT]):
     Refusals (4xx) are remembered apart, so that invented ids cannot push real ones out; other errors are not
     remembered. Callers that ask for one id at the same time share one question. What is answered is believed
     for `ttl_seconds` from when it was asked for, since it may have changed right then. It is believed for
-    `TRUSTED_TIMES` as long if `unchanged_since` says that whoever answers would have told of a change: it
-    returns the time from which on each change is heard of, infinity when none is. `lasting` tells the answers
-    of which that is true.
+    `TRUSTED_TIMES` as long if it would have been heard of a change: `unchanged_until` returns until when
+    certainly nothing has changed since a time, or None when that is not known. When it is known no more, what
+    was known last counts as if it had been asked for then. `lasting` tells the answers of which that is true.
     """
 
     def __init__(
@@ -51,15 +52,16 @@ class Resolver(Generic[IdT, FoundT]):
         *,
         ttl_seconds: float,
         max_entries: int,
-        unchanged_since: Callable[[], float] = _never,
+        unchanged_until: Callable[[float], float | None] = _unknown,
         lasting: Callable[[FoundT], bool] = _all,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask = ask
         self._ttl_seconds = ttl_seconds
-        self._unchanged_since = unchanged_since
+        self._unchanged_until = unchanged_until
         self._lasting = lasting
-        self._answers: Lru[IdT, _Answer[FoundT]] = Lru(max_entries)
-        self._refused: Lru[IdT, ErrorData] = Lru(max_entries)
+        self._answers: Lru[IdT, _Answer[FoundT]] = Lru(max_entries, clock=clock)
+        self._refused: Lru[IdT, ErrorData] = Lru(max_entries, clock=clock)
         self._flights: Flights[FoundT] = Flights()
         self._tally = Tally(name)
 
@@ -107,7 +109,10 @@ class Resolver(Generic[IdT, FoundT]):
         return found
 
     def _believed(self, answer: _Answer[FoundT]) -> bool:
-        return (
-            self._answers.now() < answer.asked_at + self._ttl_seconds
-            or answer.asked_at >= self._unchanged_since()
-        )
+        if self._answers.now() < answer.right_at + self._ttl_seconds:
+            return True
+        until = self._unchanged_until(answer.right_at)
+        if until is None:
+            return False
+        answer.right_at = max(answer.right_at, until)
+        return True
