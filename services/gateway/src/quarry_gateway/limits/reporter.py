@@ -19,7 +19,7 @@ REPORT_SECONDS: Final = 4.0
 RPC_SECONDS: Final = 2.0
 TALLIES_IN_REPORT: Final = 1_000
 GIVE_UP_SECONDS: Final = 3600.0
-"""A report that did not arrive for so long is lost."""
+"""What did not arrive for so long is lost."""
 FLUSH_SECONDS: Final = 5.0
 FLUSH_PAUSE_SECONDS: Final = 0.5
 

@@ -26,7 +26,13 @@ from quarry_common.waiting import pause
 from quarry_gateway.limits.desk import Desk
 from quarry_gateway.limits.holding import IDLE_SECONDS, Holding
 from quarry_gateway.limits.metrics import LEASES, LOST
-from quarry_gateway.limits.reporter import Reporter
+from quarry_gateway.limits.reporter import (
+    FLUSH_PAUSE_SECONDS,
+    FLUSH_SECONDS,
+    GIVE_UP_SECONDS,
+    RPC_SECONDS,
+    Reporter,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +40,6 @@ MAX_DESKS: Final = 10_000
 """Tenants (and days) of which something is held."""
 CROWDED_SECONDS: Final = 1.0
 """What stands for `IDLE_SECONDS` while there are half as many."""
-RPC_SECONDS: Final = 2.0
 WAIT_SECONDS: Final = 3.0
 """For a search to be let in."""
 TICK_SECONDS: Final = 0.5
@@ -42,11 +47,7 @@ ROUND_SECONDS: Final = 5.0
 """For all that is given back at a time."""
 TOGETHER: Final = 16
 """Messages under way at a time."""
-FLUSH_SECONDS: Final = 5.0
-FLUSH_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
-GIVE_UP_SECONDS: Final = 3600.0
-"""A message that could not be told for so long is given up: what it gave back is lost for the day."""
 
 
 def _utc() -> datetime:

@@ -1,7 +1,11 @@
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from services.gateway.tests.usage_service import UsageService
+
+from quarry_common.messaging.rpc import RpcClient
+from quarry_gateway.limits.searches import SearchQuota
 
 
 class Time:
@@ -33,3 +37,8 @@ def time() -> Time:
 @pytest.fixture
 def service() -> UsageService:
     return UsageService()
+
+
+@pytest.fixture
+def quota(service: UsageService, time: Time) -> SearchQuota:
+    return SearchQuota(cast(RpcClient, service), clock=time.clock, now=time.now)
