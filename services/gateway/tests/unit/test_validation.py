@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -184,3 +184,17 @@ def test_any_bytes_are_a_document_or_refused(body: bytes) -> None:
     refused = refusal(body)
 
     assert refused is None or 400 <= refused.data.status < 500
+
+
+class Span(msgspec.Struct, frozen=True):
+    first: date
+
+
+@pytest.mark.parametrize("first", ["yesterday", "2026-02-30", "2026-1-1"])
+def test_what_is_no_day_is_told_what_one_looks_like(first: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        decode_query(f"first={first}".encode(), Span)
+
+    assert [(error.field, error.message) for error in caught.value.data.errors] == [
+        ("first", "must be a day, such as 2026-01-31")
+    ]

@@ -35,6 +35,7 @@ _NAMES = {
     "array": "a list",
     "object": "an object",
     "uuid": "a UUID",
+    "date": "a day, such as 2026-01-31",
     "datetime": "a time in ISO 8601 with a zone, such as 2026-01-31T12:00:00Z",
 }
 
@@ -248,7 +249,7 @@ _SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] =
     ),
     (re.compile(r"Expected `str` matching regex '(.*)'"), lambda match: f"must match {match[1]}"),
     (re.compile(r"Expected `([^`]*)`(?:, got `([^`]*)`)?"), _kinds_named),
-    (re.compile(r"Invalid RFC3339 encoded datetime"), lambda _: f"must be {_NAMES['datetime']}"),
+    (re.compile(r"Invalid RFC3339 encoded (date|datetime)"), lambda match: f"must be {_NAMES[match[1]]}"),
     (re.compile(r"Invalid (\w+)"), lambda match: f"must be {_NAMES.get(match[1].lower(), match[1])}"),
 )
 
